@@ -1,0 +1,41 @@
+/**
+ * One jest project for each price of a test, so that `npm test -- --selectProjects spec` stays under a few seconds.
+ * `.spec.ts` pure, `.int-spec.ts` real servers, `.e2e-spec.ts` real processes.
+ */
+const shared = {
+  rootDir: import.meta.dirname,
+  roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/test'],
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleNameMapper: {
+    '^#log/conformance$': '<rootDir>/libs/log/src/conformance.ts',
+    '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',
+    '^#(domain|wire|log|broker|pipeline|testing)$': '<rootDir>/libs/$1/src/index.ts',
+    '^#(allocator|api|standalone)$': '<rootDir>/apps/$1/src/index.ts',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: {
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true },
+          target: 'es2023',
+          keepClassNames: true,
+        },
+        module: { type: 'es6' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  testEnvironment: 'node',
+};
+
+export default {
+  coverageProvider: 'v8',
+  projects: [
+    { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'] },
+    { ...shared, displayName: 'int', testMatch: ['**/*.int-spec.ts'] },
+    { ...shared, displayName: 'e2e', testMatch: ['**/*.e2e-spec.ts'] },
+  ],
+};

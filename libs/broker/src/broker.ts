@@ -1,0 +1,143 @@
+/** A message of `VF_IN` as it was stored. */
+export interface InputMessage {
+  /** Sequence in the `VF_IN` stream. */
+  readonly sequence: number;
+  /** When JetStream stored it, in milliseconds since 1970. It is the clock of the decision. */
+  readonly time: number;
+  readonly subject: string;
+  /** Header names as sent, first value of each; undefined when there are none. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly payload: Uint8Array;
+}
+
+/** Which `VF_IN` this is, and what it holds. */
+export interface InputInfo {
+  /** Creation time of the stream: RFC 3339 as JetStream gives it. */
+  readonly created: string;
+  /** First sequence that is still there; last + 1 when the stream is empty. */
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+}
+
+/** One cluster's inputs, in order, from a place on. Survives reconnects by itself. */
+export interface InputFollower {
+  /**
+   * All that waits, at least one message, at most `maxMessages` or `maxBytes` (a single larger message comes alone);
+   * waits while there is none. Never a timer: a lone message comes at once.
+   *
+   * @returns undefined once the follower is closed.
+   * @throws BrokerError `INPUT_REPLACED` when the stream is not the one it was opened on.
+   */
+  take(): Promise<readonly InputMessage[] | undefined>;
+  close(): Promise<void>;
+}
+
+/** `VF_IN`. */
+export interface InputStream {
+  info(): Promise<InputInfo>;
+  /** The message at a sequence, or undefined when it is not there (purged, or not yet written). */
+  get(sequence: number): Promise<InputMessage | undefined>;
+  /** Follows `vf.in.<cluster>.>` after a sequence of the stream that `info` told of. Reads ahead within bounds. */
+  follow(cluster: string, after: number, options?: { maxMessages?: number; maxBytes?: number }): Promise<InputFollower>;
+  /**
+   * Tells of each subject that is stored under `vf.in.>`, headers only, from the stream's first message on, until
+   * closed. Calls come in order, not awaited. A stream that was made again is followed from its first message.
+   */
+  watch(onMessage: (message: { sequence: number; subject: string }) => void): Promise<{ close(): Promise<void> }>;
+  /** Stores an input. @returns its sequence. */
+  publish(subject: string, payload: Uint8Array, messageId: string): Promise<number>;
+  /** Purges the cluster's messages whose sequence is below `sequence`. */
+  purge(cluster: string, sequence: number): Promise<void>;
+  /** Removes one message, if it is there. */
+  remove(sequence: number): Promise<void>;
+}
+
+/** An event on its way to `VF_OUT_<cluster>`. */
+export interface OutputMessage {
+  /** The log position; it becomes the stream sequence. */
+  readonly position: number;
+  readonly subject: string;
+  /** The event's id, sent as `Nats-Msg-Id`. */
+  readonly id: string;
+  readonly payload: Uint8Array | string;
+}
+
+/** Where `VF_OUT_<cluster>` stands. */
+export interface OutputState {
+  /** The stream's last sequence, which is the last position relayed (also when its messages are all gone). */
+  readonly lastSequence: number;
+  /** The last message's payload, when it is still there. */
+  readonly lastPayload?: Uint8Array;
+}
+
+/** `VF_OUT_<cluster>`. */
+export interface OutputStreams {
+  /** The state of the cluster's stream, asked from its leader; undefined when there is no such stream. */
+  state(cluster: string): Promise<OutputState | undefined>;
+  /** Makes the cluster's stream if it is missing; its first message gets `firstSequence`. */
+  create(cluster: string, firstSequence: number): Promise<void>;
+  /**
+   * Stores messages with neighbouring positions, pipelined, each with the expectation that the one before it is the
+   * stream's last. On success all are stored.
+   *
+   * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; a first part of the messages may be stored then.
+   */
+  publish(cluster: string, messages: readonly OutputMessage[]): Promise<void>;
+}
+
+/** What could not be taken, byte for byte. */
+export interface DeadLetter {
+  /** The `VF_IN` stream it was in, by creation time, and its sequence there. */
+  readonly stream: string;
+  readonly sequence: number;
+  readonly subject: string;
+  /** A sentence for a person. */
+  readonly reason: string;
+  /** CloudEvent id, where one could be read. */
+  readonly eventId?: string;
+  /** The original headers. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly payload: Uint8Array;
+}
+
+/** `VF_DEAD`. */
+export interface DeadLetters {
+  /** Place of the last input that was dead-lettered under `vf.dead.<cluster>` (`_`: cluster not readable). */
+  last(cluster: string): Promise<{ stream: string; sequence: number } | undefined>;
+  /**
+   * Stores dead letters in order under `vf.dead.<cluster>`, skipping those of the same stream whose sequence is not
+   * above the last one's there: what was dead-lettered once is not again.
+   */
+  publish(cluster: string, letters: readonly DeadLetter[]): Promise<void>;
+  /** The reason for which an input with this CloudEvent id was last dead-lettered, newest first, within a bound. */
+  find(cluster: string, eventId: string): Promise<{ reason: string } | undefined>;
+}
+
+/** The right to work on a cluster. It saves wasted work and orders take-over; it is not what makes writing safe. */
+export interface Lease {
+  readonly cluster: string;
+  /** Aborts when the lease was lost or released. */
+  readonly lost: AbortSignal;
+  /** Gives it up, so that a standby takes over at once. */
+  release(): Promise<void>;
+}
+
+export interface Leases {
+  /** Waits until the cluster's lease is ours, or `signal` aborts (then undefined). */
+  acquire(cluster: string, holder: string, signal: AbortSignal): Promise<Lease | undefined>;
+  /** Who leads a cluster now. */
+  holder(cluster: string): Promise<string | undefined>;
+}
+
+/** The broker: NATS in production, memory in tests. Every adapter passes `conformance.ts`. */
+export interface Broker {
+  /** Makes `VF_IN` and `VF_DEAD` when missing, and checks what is there. Waits for a server that is starting. */
+  prepare(): Promise<void>;
+  readonly input: InputStream;
+  readonly output: OutputStreams;
+  readonly dead: DeadLetters;
+  readonly leases: Leases;
+  /** Whether the connection stands at this moment. */
+  readonly connected: boolean;
+  close(): Promise<void>;
+}

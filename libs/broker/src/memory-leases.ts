@@ -1,0 +1,119 @@
+import type { Lease } from './broker.js';
+import { BrokerError } from './errors.js';
+import type { Schedule } from './memory-broker-server.js';
+
+/** Who asks for leases: a connection. */
+export interface LeaseClient {
+  /** Whether it reaches the server now. */
+  readonly connected: boolean;
+}
+
+interface Held {
+  readonly client: LeaseClient;
+  readonly holder: string;
+  readonly end: AbortController;
+  /** Timers of a holder that is cut off. */
+  callOff: Array<() => void>;
+}
+
+interface Waiter {
+  readonly client: LeaseClient;
+  grant(): void;
+}
+
+/** Leases of a memory server: first come, first served. */
+export class MemoryLeases {
+  readonly #held = new Map<string, Held>();
+  readonly #waiting = new Map<string, Waiter[]>();
+
+  constructor(readonly options: { schedule: Schedule; lostAfter: number; takeOverAfter: number }) {}
+
+  holder(cluster: string): string | undefined {
+    return this.#held.get(cluster)?.holder;
+  }
+
+  /** @returns undefined when the signal aborts first. */
+  acquire(client: LeaseClient, cluster: string, holder: string, signal: AbortSignal): Promise<Lease | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const waiters = this.#waiting.get(cluster) ?? [];
+      this.#waiting.set(cluster, waiters);
+      const waiter: Waiter = {
+        client,
+        grant: () => {
+          signal.removeEventListener('abort', giveUp);
+          resolve(this.#hold(client, cluster, holder));
+        },
+      };
+      const giveUp = () => {
+        waiters.splice(waiters.indexOf(waiter), 1);
+        resolve(undefined);
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+      waiters.push(waiter);
+      this.#grantNext(cluster);
+    });
+  }
+
+  /** The client is cut off: what it holds runs out, unless it comes back in time. */
+  onCut(client: LeaseClient): void {
+    for (const [cluster, held] of this.#held) {
+      if (held.client !== client) continue;
+      held.callOff = [
+        this.options.schedule(this.options.lostAfter, () =>
+          held.end.abort(new BrokerError('LEASE_LOST', `The lease of ${cluster} could not be renewed.`)),
+        ),
+        this.options.schedule(this.options.takeOverAfter, () => this.#free(cluster, held)),
+      ];
+    }
+  }
+
+  /** The client is back: what was not lost in between goes on, and it may wait for others again. */
+  onHeal(client: LeaseClient): void {
+    for (const held of this.#held.values()) {
+      // A lease given up as lost still blocks the others until its time is over, as the key does in NATS.
+      if (held.client === client && !held.end.signal.aborted) this.#callOff(held);
+    }
+    for (const cluster of this.#waiting.keys()) this.#grantNext(cluster);
+  }
+
+  /** The client goes for good: what it holds is released, unless it is cut off and nobody hears of it. */
+  onClose(client: LeaseClient, released: boolean): void {
+    for (const [cluster, held] of this.#held) if (held.client === client) this.#release(cluster, held, released);
+  }
+
+  #hold(client: LeaseClient, cluster: string, holder: string): Lease {
+    const held: Held = { client, holder, end: new AbortController(), callOff: [] };
+    this.#held.set(cluster, held);
+    return {
+      cluster,
+      lost: held.end.signal,
+      release: async () => this.#release(cluster, held, client.connected),
+    };
+  }
+
+  #release(cluster: string, held: Held, heard: boolean): void {
+    held.end.abort(new BrokerError('LEASE_LOST', `The lease of ${cluster} was released.`));
+    // Unheard, its time must run out.
+    if (heard) this.#free(cluster, held);
+  }
+
+  #free(cluster: string, held: Held): void {
+    this.#callOff(held);
+    if (this.#held.get(cluster) !== held) return;
+    this.#held.delete(cluster);
+    this.#grantNext(cluster);
+  }
+
+  #callOff(held: Held): void {
+    for (const callOff of held.callOff) callOff();
+    held.callOff = [];
+  }
+
+  #grantNext(cluster: string): void {
+    if (this.#held.has(cluster)) return;
+    const waiters = this.#waiting.get(cluster) ?? [];
+    const next = waiters.findIndex((waiter) => waiter.client.connected);
+    if (next !== -1) waiters.splice(next, 1)[0]!.grant();
+  }
+}

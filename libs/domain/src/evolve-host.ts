@@ -1,0 +1,370 @@
+import type {
+  Events,
+  HostChanged,
+  HostFencedEvent,
+  HostRegistered,
+  HostSince,
+  PfChange,
+  PfVirtualizationOrdered,
+  PfVirtualizedEvent,
+  VfScrubRequested,
+} from './events.js';
+import { endByHost, refreshVf } from './evolve-vm.js';
+import { identityOf, identityDiffers, isStranger } from './hardware.js';
+import type { PfReport, VfReport } from './inputs.js';
+import { OrdinalSet } from './ordinal-set.js';
+import { hostObstacle, isVfFree, networkNames } from './standing.js';
+import { EARLIER_BOOTS, type Host, type Pf, type State, type Vf } from './state.js';
+
+const hostOf = (state: State, hostId: string): Host => {
+  const host = state.hosts.get(hostId);
+  if (host === undefined) throw new Error(`the log speaks of host ${hostId}, which it never told of`);
+  return host;
+};
+
+const pfOf = (state: State, data: { readonly hostId: string; readonly pf: string }): Pf => {
+  const pf = hostOf(state, data.hostId).pfs.get(data.pf);
+  if (pf === undefined)
+    throw new Error(`the log speaks of PF ${data.pf} of ${data.hostId}, which it never told of`);
+  return pf;
+};
+
+const refreshHost = (state: State, host: Host): void => {
+  if (hostObstacle(host) === undefined) state.openHosts.add(host.ordinal);
+  else state.openHosts.delete(host.ordinal);
+  for (const pf of host.pfs.values()) state.capacity.refresh(pf);
+};
+
+const millis = (time: string | undefined): number | undefined =>
+  time === undefined ? undefined : Date.parse(time);
+
+export function registerHost(state: State, data: HostRegistered): void {
+  const host: Host = {
+    id: data.hostId,
+    ordinal: state.hostByOrdinal.length,
+    bootId: data.bootId,
+    earlierBoots: [],
+    bootedAt: millis(data.bootedAt),
+    seq: data.seq,
+    iommu: data.iommu,
+    interruptRemapping: data.interruptRemapping,
+    unsafeInterruptsAllowed: data.unsafeInterruptsAllowed ?? false,
+    scrubs: data.scrubs ?? false,
+    cordoned: false,
+    fenced: false,
+    lostSince: undefined,
+    pfs: new Map(),
+    vfs: new Map(),
+    vms: new Set(),
+    drifts: new Map(),
+    offered: new Map(),
+  };
+  state.hosts.set(host.id, host);
+  state.hostByOrdinal.push(host);
+  for (const pf of data.pfs) {
+    const made = addPf(state, host, pf);
+    // PF-10: a PF that comes split is wanted as it is: after a reboot it shall be so again.
+    if (made.vfs.length > 0) made.wanted = made.vfs.length;
+  }
+  sortPfs(host);
+  refreshHost(state, host);
+}
+
+function addPf(state: State, host: Host, { vfs, ...report }: PfReport): Pf {
+  const pf: Pf = {
+    ordinal: state.pfByOrdinal.length,
+    host,
+    address: report.pciAddress,
+    report,
+    networks: networkNames(report),
+    wanted: undefined,
+    work: undefined,
+    owed: false,
+    lost: false,
+    cordoned: false,
+    identity: identityOf(report),
+    identityChanged: false,
+    vfs: [],
+    free: new OrdinalSet(),
+    held: 0,
+    indexed: undefined,
+  };
+  state.pfByOrdinal.push(pf);
+  host.pfs.set(pf.address, pf);
+  setVfs(state, pf, vfs, []);
+  return pf;
+}
+
+/** PFs in order of address, so that what is chosen among them does not depend on when they came. */
+function sortPfs(host: Host): void {
+  host.pfs = new Map([...host.pfs].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Takes new and changed VFs in and lets gone ones go; a held one that is gone is marked and stays (PF-14). */
+function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readonly string[]): void {
+  const byAddress = new Map(pf.vfs.map((vf) => [vf.report.pciAddress, vf]));
+  for (const report of reports) {
+    const known = byAddress.get(report.pciAddress);
+    if (known !== undefined) {
+      known.report = report;
+      known.unknown = false;
+      known.unseen = false;
+      known.stranger = isStranger(report, known.allocation);
+      // SCRUB-2: a report that says clean for that allocation frees it.
+      if (report.scrubbedFor !== undefined && report.scrubbedFor === known.quarantinedFor)
+        known.quarantinedFor = undefined;
+      continue;
+    }
+    byAddress.set(report.pciAddress, {
+      pf,
+      slot: 0,
+      report,
+      allocation: undefined,
+      scrub: undefined,
+      quarantinedFor: undefined,
+      unseen: false,
+      unknown: false,
+      stranger: isStranger(report, undefined),
+    });
+  }
+  for (const address of gone) {
+    const vf = byAddress.get(address);
+    if (vf === undefined) continue;
+    if (vf.allocation !== undefined) vf.unseen = true;
+    else {
+      byAddress.delete(address);
+      forgetVf(state, vf);
+    }
+  }
+  layOut(state, pf, [...byAddress.values()]);
+}
+
+function forgetVf(state: State, vf: Vf): void {
+  vf.pf.host.vfs.delete(vf.report.pciAddress);
+  if (vf.scrub !== undefined) state.scrubbing.delete(vf.scrub.allocationId);
+}
+
+/** Gives the VFs of a PF their slots, in order of index, and counts them anew. */
+function layOut(state: State, pf: Pf, vfs: Vf[]): void {
+  pf.vfs = vfs.sort(
+    (a, b) => a.report.index - b.report.index || (a.report.pciAddress < b.report.pciAddress ? -1 : 1),
+  );
+  pf.free.clear();
+  for (const [slot, vf] of pf.vfs.entries()) {
+    vf.slot = slot;
+    pf.host.vfs.set(vf.report.pciAddress, vf);
+    if (isVfFree(vf)) pf.free.add(slot);
+  }
+  state.capacity.refresh(pf);
+}
+
+export function changeHost(state: State, data: HostChanged): void {
+  const host = hostOf(state, data.hostId);
+  host.seq = data.seq;
+  if (data.rebooted === true) {
+    host.earlierBoots = [...host.earlierBoots, host.bootId].slice(-EARLIER_BOOTS);
+    host.bootId = data.bootId;
+    host.bootedAt = millis(data.bootedAt);
+    // HOST-5: a new boot ends a fence.
+    host.fenced = false;
+    for (const vmId of data.stoppedVms ?? []) endByHost(state, vmId, 'host-rebooted');
+  }
+  if (data.iommu !== undefined) host.iommu = data.iommu;
+  host.interruptRemapping = data.interruptRemapping ?? host.interruptRemapping;
+  host.unsafeInterruptsAllowed = data.unsafeInterruptsAllowed ?? host.unsafeInterruptsAllowed;
+  host.scrubs = data.scrubs ?? host.scrubs;
+  for (const change of data.pfs ?? []) {
+    const pf = host.pfs.get(change.pciAddress);
+    if (pf === undefined) {
+      const made = addPf(state, host, change as PfReport);
+      if (made.vfs.length > 0) made.wanted = made.vfs.length;
+      sortPfs(host);
+    } else {
+      changePf(state, pf, change);
+    }
+  }
+  for (const address of data.unseenPfs ?? []) {
+    const pf = host.pfs.get(address);
+    if (pf === undefined) continue;
+    pf.lost = true;
+    pf.work = undefined;
+    setVfs(
+      state,
+      pf,
+      [],
+      pf.vfs.map((vf) => vf.report.pciAddress),
+    );
+  }
+  if (data.rebooted === true) for (const pf of host.pfs.values()) settleAfterOutage(pf);
+  refreshHost(state, host);
+}
+
+function changePf(state: State, pf: Pf, change: PfChange): void {
+  const { vfs = [], goneVfs = [], unset = [], ...fields } = change;
+  const report: Record<string, unknown> = { ...pf.report, ...fields };
+  for (const field of unset) delete report[field];
+  pf.report = report as unknown as Pf['report'];
+  // PF-9: what is known of the hardware at the address stays known until an operator accepts another.
+  pf.identityChanged = identityDiffers(pf.identity, pf.report);
+  if (!pf.identityChanged) pf.identity = { ...pf.identity, ...identityOf(pf.report) };
+  const names = networkNames(pf.report);
+  if (names.join('\n') !== pf.networks.join('\n')) pf.networks = names;
+  const wasLost = pf.lost;
+  pf.lost = false;
+  const had = pf.vfs.length;
+  setVfs(state, pf, vfs, goneVfs);
+  const has = pf.vfs.length;
+  // A report ends ordered work when it shows its result (PF-5, PF-15).
+  if (pf.work === 'virtualizing' && has > 0) pf.work = undefined;
+  if (pf.work === 'restoring' && has === 0) pf.work = undefined;
+  if (pf.wanted === undefined && had === 0 && has > 0) pf.wanted = has;
+  if (wasLost) settleAfterOutage(pf);
+}
+
+/** PF-10: a PF that lost its VFs with its boot or its driver is owed the number that was wanted. */
+function settleAfterOutage(pf: Pf): void {
+  if (pf.lost || pf.vfs.length > 0) return;
+  if (pf.work === 'restoring') pf.work = undefined;
+  if (pf.wanted !== undefined && pf.wanted > 0) {
+    pf.work = undefined;
+    pf.owed = true;
+  }
+}
+
+export function backHost(state: State, data: HostSince): void {
+  const host = hostOf(state, data.hostId);
+  host.lostSince = undefined;
+  refreshHost(state, host);
+}
+
+export function loseHost(state: State, data: HostSince): void {
+  const host = hostOf(state, data.hostId);
+  host.lostSince = Date.parse(data.since);
+  state.observed.heard.delete(host.id);
+  refreshHost(state, host);
+}
+
+export function cordonHost(state: State, data: Events['HostCordoned']): void {
+  const host = hostOf(state, data.hostId);
+  host.cordoned = data.cordoned;
+  refreshHost(state, host);
+}
+
+export function fenceHost(state: State, data: HostFencedEvent): void {
+  const host = hostOf(state, data.hostId);
+  host.fenced = true;
+  for (const vmId of data.stoppedVms ?? []) endByHost(state, vmId, 'host-fenced');
+  refreshHost(state, host);
+}
+
+export function removeHost(state: State, hostId: string): void {
+  const host = hostOf(state, hostId);
+  for (const pf of host.pfs.values()) {
+    for (const vf of pf.vfs) forgetVf(state, vf);
+    state.capacity.remove(pf);
+    state.pfByOrdinal[pf.ordinal] = undefined;
+  }
+  state.hostByOrdinal[host.ordinal] = undefined;
+  state.openHosts.delete(host.ordinal);
+  state.hosts.delete(hostId);
+  state.observed.heard.delete(hostId);
+}
+
+export function orderVirtualization(state: State, data: PfVirtualizationOrdered): void {
+  const pf = pfOf(state, data);
+  pf.work = 'virtualizing';
+  pf.wanted = data.numVfs;
+  pf.owed = false;
+  state.capacity.refresh(pf);
+}
+
+export function virtualizePf(state: State, data: PfVirtualizedEvent): void {
+  const pf = pfOf(state, data);
+  pf.work = undefined;
+  pf.owed = false;
+  pf.wanted ??= data.vfs.length;
+  const reported = new Set(data.vfs.map((vf) => vf.pciAddress));
+  const gone = pf.vfs.map((vf) => vf.report.pciAddress).filter((address) => !reported.has(address));
+  setVfs(state, pf, data.vfs, gone);
+}
+
+/** PF-15: the PF is as its VFs show it, now and with the next report. */
+export function failPfWork(state: State, data: { readonly hostId: string; readonly pf: string }): void {
+  const pf = pfOf(state, data);
+  pf.work = undefined;
+  state.capacity.refresh(pf);
+}
+
+export function orderRestore(state: State, data: { readonly hostId: string; readonly pf: string }): void {
+  const pf = pfOf(state, data);
+  pf.work = 'restoring';
+  pf.wanted = 0;
+  pf.owed = false;
+  state.capacity.refresh(pf);
+}
+
+export function restorePf(state: State, data: { readonly hostId: string; readonly pf: string }): void {
+  const pf = pfOf(state, data);
+  pf.work = undefined;
+  pf.wanted = 0;
+  pf.owed = false;
+  setVfs(
+    state,
+    pf,
+    [],
+    pf.vfs.map((vf) => vf.report.pciAddress),
+  );
+}
+
+export function loseDriver(state: State, data: { readonly hostId: string; readonly pf: string }): void {
+  const pf = pfOf(state, data);
+  pf.lost = true;
+  pf.work = undefined;
+  for (const vf of pf.vfs) vf.unknown = true;
+  layOut(state, pf, pf.vfs);
+}
+
+export function setLink(state: State, data: Events['PfLinkChanged']): void {
+  const pf = pfOf(state, data);
+  pf.report = { ...pf.report, link: data.link };
+  state.capacity.refresh(pf);
+}
+
+export function cordonPf(state: State, data: Events['PfCordoned']): void {
+  const pf = pfOf(state, data);
+  pf.cordoned = data.cordoned;
+  state.capacity.refresh(pf);
+}
+
+export function acceptPf(state: State, data: { readonly hostId: string; readonly pf: string }): void {
+  const pf = pfOf(state, data);
+  pf.identity = identityOf(pf.report);
+  pf.identityChanged = false;
+  state.capacity.refresh(pf);
+}
+
+export function requestScrub(state: State, data: VfScrubRequested, at: number): void {
+  const vf = hostOf(state, data.hostId).vfs.get(data.vf);
+  if (vf === undefined) return;
+  vf.scrub = { allocationId: data.allocationId, since: at, overdue: false };
+  state.scrubbing.set(data.allocationId, vf);
+  refreshVf(state, vf);
+}
+
+export function scrubVf(state: State, data: Events['VfScrubbed']): void {
+  const vf = hostOf(state, data.hostId).vfs.get(data.vf);
+  if (vf === undefined) return;
+  state.scrubbing.delete(data.allocationId);
+  vf.scrub = undefined;
+  vf.quarantinedFor = undefined;
+  refreshVf(state, vf);
+}
+
+export function quarantineVf(state: State, data: Events['VfQuarantined']): void {
+  const vf = hostOf(state, data.hostId).vfs.get(data.vf);
+  if (vf === undefined) return;
+  state.scrubbing.delete(data.allocationId);
+  vf.scrub = undefined;
+  vf.quarantinedFor = data.allocationId;
+  refreshVf(state, vf);
+}

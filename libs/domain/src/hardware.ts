@@ -1,0 +1,44 @@
+import type { PfReport, VfReport } from './inputs.js';
+import type { Allocation, HardwareIdentity } from './state.js';
+
+/** Drivers that hand a device to a guest or to user space. */
+const PASS_THROUGH_DRIVERS: ReadonlySet<string> = new Set([
+  'vfio-pci',
+  'pci-stub',
+  'uio_pci_generic',
+  'igb_uio',
+]);
+
+const IDENTITY_FIELDS = ['vendorId', 'deviceId', 'serial', 'permanentMac'] as const;
+
+/** What a report says of the hardware: only the fields that it has. */
+export const identityOf = (report: Omit<PfReport, 'vfs'>): HardwareIdentity =>
+  Object.fromEntries(
+    IDENTITY_FIELDS.flatMap((field) => (report[field] === undefined ? [] : [[field, report[field]]])),
+  );
+
+/** PF-9: whether another device sits at the address. A field that one side does not know says nothing. */
+export const identityDiffers = (known: HardwareIdentity, reported: HardwareIdentity): boolean =>
+  IDENTITY_FIELDS.some(
+    (field) =>
+      known[field] !== undefined && reported[field] !== undefined && known[field] !== reported[field],
+  );
+
+/** An identity as a person reads it. */
+export const describeIdentity = (identity: HardwareIdentity): string =>
+  IDENTITY_FIELDS.flatMap((field) =>
+    identity[field] === undefined ? [] : [`${field} ${identity[field]}`],
+  ).join(', ');
+
+/** HOST-7: in use by a VM that does not hold it, or bound to a pass-through driver while nobody holds it. */
+export const isStranger = (report: VfReport, allocation: Allocation | undefined): boolean =>
+  report.usedByVmId === undefined
+    ? allocation === undefined &&
+      report.boundDriver !== undefined &&
+      PASS_THROUGH_DRIVERS.has(report.boundDriver)
+    : report.usedByVmId !== allocation?.vm.id;
+
+/** Whether a report shows the VF in somebody's hands. */
+export const isInUse = (report: VfReport): boolean =>
+  report.usedByVmId !== undefined ||
+  (report.boundDriver !== undefined && PASS_THROUGH_DRIVERS.has(report.boundDriver));

@@ -1,0 +1,39 @@
+import { overdueVms, showsUnused } from './host/unused.js';
+import { reportOrder } from './host/report-order.js';
+import type { Input } from './inputs.js';
+import type { State } from './state.js';
+
+/**
+ * Takes in what an input shows and the log does not keep: when a host was last heard, and how often in a row an overdue VM was not
+ * in use. Call it after decide and before evolve. Losing it at a take-over only makes the scheduler wait longer (HOST-5).
+ */
+export function observe(state: State, input: Input): void {
+  const { heard, proofs } = state.observed;
+  if (input.type === 'Tick') {
+    if (state.observed.watching) return;
+    // After a take-over nobody is lost before one full timeout: who was not heard yet is heard now.
+    state.observed.watching = true;
+    for (const host of state.hosts.values()) {
+      if (host.lostSince !== undefined || heard.has(host.id)) continue;
+      heard.set(host.id, { at: input.time, bootId: host.bootId, seq: host.seq });
+    }
+    return;
+  }
+  if (input.type !== 'HostReported' && input.type !== 'HostSeen') return;
+  const { hostId, bootId, seq } = input.data;
+  const host = state.hosts.get(hostId);
+  if (host === undefined) {
+    if (input.type === 'HostReported') heard.set(hostId, { at: input.time, bootId, seq });
+    return;
+  }
+  const order = reportOrder(state, host, input.data);
+  if (order === 'stale' || (order === 'new-boot' && input.type === 'HostSeen')) return;
+  // Taken out and put back: the map stays in order of time.
+  heard.delete(hostId);
+  heard.set(hostId, { at: input.time, bootId, seq });
+  if (input.type === 'HostSeen') return;
+  for (const vm of overdueVms(host)) {
+    if (showsUnused(vm, input.data)) proofs.set(vm.id, (proofs.get(vm.id) ?? 0) + 1);
+    else proofs.delete(vm.id);
+  }
+}

@@ -1,0 +1,272 @@
+import type { PlacedEvent, ReleaseReason } from './events.js';
+import type {
+  L2NetworkDefined,
+  L3NetworkDefined,
+  NicSpec,
+  NicType,
+  OnBusy,
+  OnExhaustion,
+  PfReport,
+  Strategy,
+  VfReport,
+} from './inputs.js';
+import { Capacity } from './capacity.js';
+import { OrdinalSet } from './ordinal-set.js';
+import type { Obstacle } from './refusal-codes.js';
+import { RememberedInputs } from './remembered-inputs.js';
+
+/** What a cluster does where the rules leave a choice. Times in seconds. */
+export interface Policy {
+  readonly restoreOnBusy: OnBusy;
+  readonly bond: 'warn' | 'reject';
+  readonly promotion: boolean;
+  readonly startTimeoutSeconds: number;
+  readonly scrubTimeoutSeconds: number;
+  readonly hostTimeoutSeconds: number;
+  readonly strategy: Strategy;
+  readonly quotas: Readonly<Record<string, number>>;
+}
+
+export const DEFAULT_POLICY: Policy = {
+  restoreOnBusy: 'unload',
+  bond: 'warn',
+  promotion: true,
+  startTimeoutSeconds: 300,
+  scrubTimeoutSeconds: 120,
+  hostTimeoutSeconds: 90,
+  strategy: 'pack',
+  quotas: {},
+};
+
+/** The time between a release and the host's word that the VF is clean (SCRUB-1). */
+export interface Scrub {
+  readonly allocationId: string;
+  readonly since: number;
+  overdue: boolean;
+}
+
+/** A virtual function: one slice of a PF. */
+export interface Vf {
+  readonly pf: Pf;
+  /** Place in `pf.vfs`; changes when VFs come or go. */
+  slot: number;
+  /** What the host last said of it. */
+  report: VfReport;
+  /** Who holds it (EX-1: one field, one holder). */
+  allocation: Allocation | undefined;
+  scrub: Scrub | undefined;
+  /** The allocation after which its scrub failed (SCRUB-2). */
+  quarantinedFor: string | undefined;
+  /** Held, and not in the host's last report (PF-14). */
+  unseen: boolean;
+  /** Not reported since its PF's driver was lost (PF-6). */
+  unknown: boolean;
+  /** In use by somebody who does not hold it (HOST-7). */
+  stranger: boolean;
+}
+
+export type PfWork = 'virtualizing' | 'restoring';
+
+/** A physical function: a NIC port that can be split. */
+export interface Pf {
+  /** Unique within the cluster, never given again; ties are broken by it. */
+  readonly ordinal: number;
+  readonly host: Host;
+  readonly address: string;
+  /** What the host last said of it, without its VFs. */
+  report: Omit<PfReport, 'vfs'>;
+  /** The names under which a NIC may ask for it: '' (any), its physical network, its bond. */
+  networks: readonly string[];
+  /** The number of VFs that was ordered, or that it had when it was first seen; undefined while nobody wanted any (PF-10). */
+  wanted: number | undefined;
+  work: PfWork | undefined;
+  /** To be split again as soon as its link is up and its host ready (PF-10). */
+  owed: boolean;
+  /** Its driver is gone, or it is no longer reported. */
+  lost: boolean;
+  cordoned: boolean;
+  /** The hardware that is known at this address (PF-9). */
+  identity: HardwareIdentity;
+  /** Whether the host reports other hardware there than is known; it serves nothing then. */
+  identityChanged: boolean;
+  /** In order of index. */
+  vfs: Vf[];
+  /** Slots of VFs that nothing stands against but, perhaps, their PF or host. */
+  readonly free: OrdinalSet;
+  held: number;
+  /** How the capacity index counts it; written by {@link Capacity} only. */
+  indexed: { networks: readonly string[]; standing: Obstacle | undefined; offered: number } | undefined;
+}
+
+export interface HardwareIdentity {
+  readonly vendorId?: string;
+  readonly deviceId?: string;
+  readonly serial?: string;
+  readonly permanentMac?: string;
+}
+
+export interface Host {
+  readonly id: string;
+  readonly ordinal: number;
+  bootId: string;
+  /** Boots before this one, newest last, at most {@link EARLIER_BOOTS}. */
+  earlierBoots: string[];
+  bootedAt: number | undefined;
+  seq: number;
+  iommu: { readonly enabled: boolean; readonly ready: boolean };
+  interruptRemapping: boolean;
+  unsafeInterruptsAllowed: boolean;
+  scrubs: boolean;
+  cordoned: boolean;
+  fenced: boolean;
+  /** When it was last heard, in milliseconds, if it is lost. */
+  lostSince: number | undefined;
+  /** By address, in order of address. */
+  pfs: Map<string, Pf>;
+  vfs: Map<string, Vf>;
+  /** VMs that are pending or running here. */
+  readonly vms: Set<Vm>;
+  /** Drift that stands, by its key. */
+  readonly drifts: Map<string, PlacedEvent<'DriftDetected'>['data']>;
+  /** Free VFs on offer for each network name; written by {@link Capacity} only. */
+  readonly offered: Map<string, number>;
+}
+
+/** Boots of a host that are remembered, so that a late report of one is known as late (HOST-9). */
+export const EARLIER_BOOTS = 16;
+
+/** A VF in the hands of a VM's NIC. */
+export interface Allocation {
+  readonly id: string;
+  readonly vm: Vm;
+  readonly nic: Nic;
+  readonly vf: Vf;
+  readonly networkId?: string;
+  readonly physicalNetwork: string;
+  readonly vlanId?: number;
+  /** When it was made, in milliseconds. */
+  readonly since: number;
+}
+
+/** A NIC of a VM. Its identity (id, MAC, guest slot) outlives stops and starts (VM-4). */
+export interface Nic {
+  readonly id: string;
+  readonly vm: Vm;
+  type: NicType;
+  networkId: string | undefined;
+  physicalNetwork: string | undefined;
+  onExhaustion: OnExhaustion;
+  mac: string;
+  guestSlot: number | string | undefined;
+  services: Pick<NicSpec, 'securityGroups' | 'elasticIp' | 'qos'> | undefined;
+  allocation: Allocation | undefined;
+  /** On its synthetic path, for want of a VF (VM-10). */
+  degraded: boolean;
+  /** Lost its VF by force while its VM ran (VM-18). */
+  detachedByForce: boolean;
+  /** The last VF it had: a restart prefers it (hostId, address). */
+  last: { readonly hostId: string; readonly vf: string; readonly allocationId: string } | undefined;
+}
+
+/** States of a VM that is known; one that is not known is `unknown`. */
+export type KnownVmState = 'pending' | 'running' | 'stopped';
+export type VmState = 'unknown' | KnownVmState;
+
+export interface Vm {
+  readonly id: string;
+  state: KnownVmState;
+  hostId: string | undefined;
+  tenant: string | undefined;
+  /** The boot that its `VmStarted` named (HOST-4). */
+  bootId: string | undefined;
+  generation: number | undefined;
+  readonly nics: Map<string, Nic>;
+  /** Number of its NICs that hold a VF. */
+  held: number;
+  /** Its start took longer than `startTimeout`, when that was said, in milliseconds (VM-12). */
+  overdueSince: number | undefined;
+  /** Why its last VF was taken, if not by its own end: then a late `VmStarted` is believed (VM-12). */
+  endedBy: ReleaseReason | undefined;
+  /** Reported on this host while it holds VFs on another (VM-14). */
+  elsewhere: string | undefined;
+}
+
+/** What is observed and not in the log: lost at a take-over without harm (HOST-5). */
+export interface Observed {
+  /** When each host that is not lost was last heard, and with what; in order of time. */
+  readonly heard: Map<string, { readonly at: number; readonly bootId: string; readonly seq: number }>;
+  /** Number of reports in a row that prove an overdue VM unused. */
+  readonly proofs: Map<string, number>;
+  /** Whether hosts that were not heard since this leader began have been given their full timeout. */
+  watching: boolean;
+}
+
+export interface State {
+  readonly cluster: string;
+  /** Position of the last event. */
+  position: number;
+  /** The time of the last event, in milliseconds; decisions never go back behind it. */
+  clock: number;
+  policy: Policy;
+  readonly hosts: Map<string, Host>;
+  /** By ordinal; holes where a host was removed. */
+  readonly hostByOrdinal: (Host | undefined)[];
+  readonly pfByOrdinal: (Pf | undefined)[];
+  /** Ordinals of the hosts that take VMs: neither lost, fenced nor cordoned. */
+  readonly openHosts: OrdinalSet;
+  readonly capacity: Capacity;
+  readonly vms: Map<string, Vm>;
+  readonly allocations: Map<string, Allocation>;
+  /** The NIC that a MAC belongs to (NET-9). */
+  readonly macs: Map<string, Nic>;
+  /** VFs held by each tenant. */
+  readonly heldByTenant: Map<string, number>;
+  readonly l2Networks: Map<string, L2NetworkDefined>;
+  readonly l3Networks: Map<string, L3NetworkDefined>;
+  /** NICs that use a network, by the network's id. */
+  readonly nicsOnNetwork: Map<string, number>;
+  /** Pending VMs whose start is not overdue yet, in order of time. */
+  readonly starting: Map<string, number>;
+  /** VFs that wait for their scrub and are not overdue yet, in order of time, by allocation. */
+  readonly scrubbing: Map<string, Vf>;
+  /** Degraded NICs in order of time, by `vmId/nicId`. */
+  readonly degraded: Map<string, Nic>;
+  readonly inputs: RememberedInputs;
+  /** Generations of VMs that are unknown, kept as long as ids are (VM-13). */
+  readonly generations: Map<string, { readonly generation: number; readonly serial: number }>;
+  lastCause: PlacedEvent['cause'] | undefined;
+  readonly observed: Observed;
+}
+
+export const DEFAULT_REMEMBERED_INPUTS = 200_000;
+
+/** The state of a cluster whose log is empty. `rememberedInputs`: how many inputs are known again (EX-6). */
+export function emptyState(cluster: string, options?: { rememberedInputs?: number }): State {
+  return {
+    cluster,
+    position: 0,
+    clock: 0,
+    policy: DEFAULT_POLICY,
+    hosts: new Map(),
+    hostByOrdinal: [],
+    pfByOrdinal: [],
+    openHosts: new OrdinalSet(),
+    capacity: new Capacity(),
+    vms: new Map(),
+    allocations: new Map(),
+    macs: new Map(),
+    heldByTenant: new Map(),
+    l2Networks: new Map(),
+    l3Networks: new Map(),
+    nicsOnNetwork: new Map(),
+    starting: new Map(),
+    scrubbing: new Map(),
+    degraded: new Map(),
+    inputs: new RememberedInputs(options?.rememberedInputs ?? DEFAULT_REMEMBERED_INPUTS),
+    generations: new Map(),
+    lastCause: undefined,
+    observed: { heard: new Map(), proofs: new Map(), watching: false },
+  };
+}
+
+export const vmState = (state: State, vmId: string): VmState => state.vms.get(vmId)?.state ?? 'unknown';

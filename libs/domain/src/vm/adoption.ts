@@ -1,0 +1,68 @@
+import { Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import type { DomainEvent, HolderRef, StartedNic } from '../events.js';
+import type { Input } from '../inputs.js';
+import { planNics, isRefusal, startedNic } from '../nic-plan.js';
+import type { RefusalCode } from '../refusal-codes.js';
+import type { State, Vf, Vm } from '../state.js';
+
+/** VM-19: a VM that runs with VFs becomes the holder of exactly those, or is refused as a whole. */
+export function decideAdopted(
+  state: State,
+  _vm: Vm | undefined,
+  input: Input<'VmAdopted'>,
+): readonly DomainEvent[] {
+  const { vmId, hostId, tenant, generation } = input.data;
+  const reject = (
+    reason: RefusalCode,
+    message: string,
+    holders?: readonly HolderRef[],
+  ): readonly DomainEvent[] => [
+    {
+      type: 'InputRejected',
+      data: withGeneration(
+        { type: input.type, ...refusal(reason, message, holders), vmId, reason },
+        generation,
+      ),
+    },
+  ];
+  const host = state.hosts.get(hostId);
+  if (host === undefined) return reject('HOST_UNKNOWN', `host ${hostId} has never reported`);
+  const vfs: Vf[] = [];
+  for (const nic of input.data.nics) {
+    const vf = host.vfs.get(nic.vf);
+    if (vf === undefined) return reject('VF_NOT_FREE', `host ${hostId} has no VF ${nic.vf}`);
+    if (vf.allocation !== undefined) {
+      return reject('VF_NOT_FREE', `VF ${nic.vf} is held already`, [holderOf(vf.allocation)]);
+    }
+    const usedBy = vf.report.usedByVmId;
+    if (usedBy !== undefined && usedBy !== vmId) {
+      return reject('VF_NOT_FREE', `VF ${nic.vf} is reported in use by VM ${usedBy}`);
+    }
+    if (
+      vf.unknown ||
+      vf.unseen ||
+      vf.scrub !== undefined ||
+      vf.quarantinedFor !== undefined ||
+      vfs.includes(vf)
+    ) {
+      return reject('VF_NOT_FREE', `VF ${nic.vf} is not free to be adopted`);
+    }
+    vfs.push(vf);
+  }
+  const plans = planNics(
+    state,
+    vmId,
+    // The VM runs as it is: a network that was not defined yet is no reason to lose sight of who has the VF.
+    input.data.nics.map(({ nicId, mac }) => ({ nicId, mac })),
+  );
+  if (isRefusal(plans)) return reject(plans.reason, plans.message, plans.holders);
+  const decision = new Decision(state, input.id);
+  const nics: StartedNic[] = [];
+  for (const [index, vf] of vfs.entries()) {
+    const { networkId } = input.data.nics[index] ?? {};
+    const plan = { ...plans[index], networkId } as (typeof plans)[number];
+    const allocationId = decision.allocate({ id: vmId, tenant }, plan, vf, 'adopted');
+    nics.push(startedNic(plan, { allocationId, pf: vf.pf.address, vf: vf.report.pciAddress }));
+  }
+  return decision.add('VmAdopted', withGeneration({ vmId, hostId, tenant, nics }, generation)).events;
+}

@@ -1,0 +1,119 @@
+import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import type { DomainEvent, EventType, ReleaseReason } from '../events.js';
+import type { Input, VmInputType } from '../inputs.js';
+import type { State, Vm } from '../state.js';
+import { promote } from './promotion.js';
+
+/** A VM fact that changes nothing. */
+export const ignoreVm =
+  (reason: string) =>
+  (_state: State, _vm: Vm | undefined, input: Input<VmInputType>): readonly DomainEvent[] => [
+    {
+      type: 'InputIgnored',
+      data: withGeneration({ type: input.type, reason, vmId: input.data.vmId }, input.data.generation),
+    },
+  ];
+
+const REASONS = {
+  VmStopped: 'vm-stopped',
+  VmStartAborted: 'start-aborted',
+  VmDestroyed: 'vm-destroyed',
+} as const satisfies Partial<Record<EventType, ReleaseReason>>;
+
+/** VM-3: any end of a VM, from whatever state, releases all its VFs at once. */
+export function decideEnd(
+  state: State,
+  vm: Vm,
+  input: Input<'VmStopped' | 'VmStartAborted' | 'VmDestroyed'>,
+): readonly DomainEvent[] {
+  const decision = new Decision(state, input.id);
+  decision.release(allocationsOf(vm), REASONS[input.type]);
+  if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+  // What comes after the outcome would not be part of it: who waited for a VF gets it before.
+  promote(decision, vm);
+  const { vmId, generation } = input.data;
+  if (input.type === 'VmDestroyed') decision.add('VmDestroyed', withGeneration({ vmId }, generation));
+  else decision.add(input.type, withGeneration({ vmId, reason: input.data.reason }, generation));
+  return decision.events;
+}
+
+const resolveElsewhere = (decision: Decision, vm: Vm): void => {
+  decision.add('DriftResolved', {
+    hostId: vm.elsewhere ?? '',
+    vmId: vm.id,
+    kind: 'VM_ELSEWHERE',
+    expected: vm.hostId,
+  });
+};
+
+/** A start that was accepted, or a VM that runs already, is reported started. */
+export function decideStarted(state: State, vm: Vm, input: Input<'VmStarted'>): readonly DomainEvent[] {
+  const { vmId, bootId, generation } = input.data;
+  const hostId = input.data.hostId ?? vm.hostId ?? '';
+  if (hostId !== vm.hostId && vm.held > 0) return reportElsewhere(state, vm, input, hostId);
+  if (vm.state === 'running' && hostId === vm.hostId && (bootId === undefined || bootId === vm.bootId)) {
+    return ignoreVm('already-running')(state, vm, input);
+  }
+  const decision = new Decision(state, input.id);
+  if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+  return decision.add('VmStarted', withGeneration({ vmId, hostId, bootId }, generation)).events;
+}
+
+/**
+ * A stopped VM is reported started. Its own end makes that a late message. But where something else took its VFs (a proof, an
+ * operator, a reboot, a fence) it is believed, and each NIC that runs without its VF is told (VM-12).
+ */
+export function decideStartedLate(state: State, vm: Vm, input: Input<'VmStarted'>): readonly DomainEvent[] {
+  if (vm.endedBy === undefined) return ignoreVm('already-stopped')(state, vm, input);
+  const { vmId, bootId, generation } = input.data;
+  const hostId = input.data.hostId ?? vm.hostId ?? '';
+  const decision = new Decision(state, input.id);
+  for (const nic of vm.nics.values()) {
+    if (nic.type !== 'vf' || nic.last === undefined) continue;
+    decision.add('VmStartedWithoutVf', { vmId, hostId, nicId: nic.id, allocationId: nic.last.allocationId });
+  }
+  return decision.add('VmStarted', withGeneration({ vmId, hostId, bootId }, generation)).events;
+}
+
+/** VM-5: a reboot inside the guest keeps everything. */
+export function decideRebooted(_state: State, _vm: Vm, input: Input<'VmRebooted'>): readonly DomainEvent[] {
+  const { vmId, generation } = input.data;
+  return [{ type: 'VmRebooted', data: withGeneration({ vmId }, generation) }];
+}
+
+/** VM-14: a VM without VFs is where it is reported; one that holds VFs and is reported elsewhere is drift. */
+export function decideMigrated(state: State, vm: Vm, input: Input<'VmMigrated'>): readonly DomainEvent[] {
+  const { vmId, hostId, generation } = input.data;
+  if (hostId === vm.hostId) return ignoreVm('already-there')(state, vm, input);
+  if (vm.held > 0) return reportElsewhere(state, vm, input, hostId);
+  return [{ type: 'VmMigrated', data: withGeneration({ vmId, hostId }, generation) }];
+}
+
+function reportElsewhere(
+  state: State,
+  vm: Vm,
+  input: Input<'VmStarted' | 'VmMigrated'>,
+  hostId: string,
+): readonly DomainEvent[] {
+  const decision = new Decision(state, input.id);
+  if (vm.elsewhere !== hostId) {
+    if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+    decision.add('DriftDetected', {
+      hostId,
+      vmId: vm.id,
+      kind: 'VM_ELSEWHERE',
+      expected: vm.hostId,
+      observed: hostId,
+    });
+  }
+  const why = refusal(
+    input.type === 'VmMigrated' ? 'VM_HOLDS_VFS' : 'VM_RUNNING_ELSEWHERE',
+    `VM ${vm.id} holds VFs on host ${vm.hostId}, and is reported on host ${hostId}: nothing is released`,
+    allocationsOf(vm).map(holderOf),
+  );
+  decision.add(
+    'InputRejected',
+    withGeneration({ type: input.type, ...why, vmId: vm.id }, input.data.generation),
+  );
+  return decision.events;
+}

@@ -1,0 +1,184 @@
+import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import type { DomainEvent, Refusal, StartedNic, VmStartFailed } from '../events.js';
+import { hardwareWarnings } from '../hardware-limits.js';
+import type { Input } from '../inputs.js';
+import { hash53 } from '../naming.js';
+import { isRefusal, planNics, specOf, startedNic, type NicPlan } from '../nic-plan.js';
+import {
+  isPlaced,
+  matchOnHost,
+  placeVfs,
+  placeWithoutVfs,
+  type Misfit,
+  type Need,
+  type PlacementRequest,
+} from '../placement.js';
+import type { Host, State, Vf, Vm } from '../state.js';
+import { explainMisfit } from './misfit-message.js';
+
+type StartInput = Input<'VmStartRequested'>;
+
+/** OUT-6: how the guest bonds two VFs. ARP monitoring does not work over VFs of one switch port. */
+const BOND_HINTS = 'mode=active-backup fail_over_mac=active miimon=100';
+
+/** VM-1 to VM-4: a start takes a VF for each VF NIC, all from one host, or fails and holds nothing (EX-3). */
+export function decideStart(state: State, vm: Vm | undefined, input: StartInput): readonly DomainEvent[] {
+  const { data } = input;
+  const specs = data.nics ?? (vm === undefined ? undefined : [...vm.nics.values()].map(specOf));
+  if (specs === undefined) {
+    return startFailed(
+      input,
+      refusal('VM_UNKNOWN', `VM ${data.vmId} was never seen: its first start must name its NICs`),
+    );
+  }
+  const plans = planNics(state, data.vmId, specs);
+  if (isRefusal(plans)) return startFailed(input, plans);
+  const wanted = plans.filter((plan) => plan.type === 'vf');
+  const tenant = data.tenant ?? vm?.tenant;
+  const quota = overQuota(state, tenant, wanted.length);
+  if (quota !== undefined) return startFailed(input, quota);
+
+  const placement = wanted.length === 0 ? withoutVfs(state, input) : withVfs(state, input, wanted);
+  if ('summary' in placement) {
+    return startFailed(
+      input,
+      refusal(placement.reason, explainMisfit(placement, input.data, wanted)),
+      placement,
+    );
+  }
+  const decision = new Decision(state, input.id);
+  const nics: StartedNic[] = [];
+  for (const plan of plans) {
+    const vf = placement.vfs.get(plan.nicId);
+    if (vf !== undefined) {
+      const allocation = decision.allocate({ id: data.vmId, tenant }, plan, vf, 'start');
+      nics.push(startedNic(plan, { allocationId: allocation, pf: vf.pf.address, vf: vf.report.pciAddress }));
+    } else if (plan.type === 'vf') {
+      decision.add('NicDegraded', { vmId: data.vmId, nicId: plan.nicId, reason: 'VF_EXHAUSTED' });
+      nics.push(startedNic(plan, { degraded: true }));
+    } else {
+      nics.push(startedNic(plan));
+    }
+  }
+  const { host, score, candidates } = placement;
+  const warnings = hardwareWarnings([...placement.vfs.values()], data.guestOs);
+  return decision.add(
+    'VmStartAccepted',
+    withGeneration(
+      {
+        vmId: data.vmId,
+        hostId: host.id,
+        tenant,
+        nics,
+        why: { strategy: strategyOf(state, input), score, candidates },
+        ...(warnings.length === 0 ? undefined : { warnings }),
+        ...(data.separatePfs === true && placement.vfs.size > 1 ? { bondHints: BOND_HINTS } : undefined),
+      },
+      data.generation,
+    ),
+  ).events;
+}
+
+/** EX-5, VM-15: a VM that is pending or running is not started again. */
+export function refuseStart(_state: State, vm: Vm, input: StartInput): readonly DomainEvent[] {
+  const holders = allocationsOf(vm).map(holderOf);
+  const { vmId, hostId } = input.data;
+  const there = vm.hostId ?? 'an unknown host';
+  const elsewhere = hostId !== undefined && hostId !== vm.hostId && holders.length > 0;
+  const held =
+    holders.length === 0 ? '' : ` and holds ${holders.length} VF${holders.length === 1 ? '' : 's'} there`;
+  const state = vm.state === 'pending' ? 'is being started' : 'runs';
+  return startFailed(
+    input,
+    refusal(
+      elsewhere ? 'VM_RUNNING_ELSEWHERE' : 'VM_RUNNING',
+      elsewhere
+        ? `VM ${vmId} ${state} on host ${there}${held}: stop it before it starts on host ${hostId}`
+        : `VM ${vmId} ${state} on host ${there}${held}`,
+      holders,
+    ),
+    undefined,
+    vm.hostId,
+  );
+}
+
+export function startFailed(
+  input: StartInput,
+  why: Refusal,
+  misfit?: Misfit,
+  hostId = input.data.hostId,
+): readonly DomainEvent[] {
+  const data: VmStartFailed = {
+    vmId: input.data.vmId,
+    hostId,
+    ...why,
+    summary: misfit?.summary ?? { [why.reason]: 1 },
+    considered: misfit?.considered ?? [],
+    ...(misfit?.truncated === true ? { truncated: true } : undefined),
+  };
+  return [{ type: 'VmStartFailed', data: withGeneration(data, input.data.generation) }];
+}
+
+const strategyOf = (state: State, input: StartInput): 'pack' | 'spread' =>
+  input.data.strategy ?? state.policy.strategy;
+
+/** The tenant's quota of VFs, checked in the decision itself. */
+export function overQuota(state: State, tenant: string | undefined, more: number): Refusal | undefined {
+  if (tenant === undefined || !Object.hasOwn(state.policy.quotas, tenant)) return undefined;
+  const quota = state.policy.quotas[tenant] as number;
+  const held = state.heldByTenant.get(tenant) ?? 0;
+  if (held + more <= quota) return undefined;
+  return refusal(
+    'QUOTA_EXCEEDED',
+    `tenant ${tenant} may hold ${quota} VFs and holds ${held}: there is no room for ${more} more`,
+  );
+}
+
+interface Placement {
+  readonly host: Host;
+  /** By NIC id; a VF NIC that is not in it falls back. */
+  readonly vfs: ReadonlyMap<string, Vf>;
+  readonly score: number;
+  readonly candidates: number;
+}
+
+const needOf = (plan: NicPlan): Need => ({ nicId: plan.nicId, network: plan.network, last: plan.last });
+
+function withoutVfs(state: State, input: StartInput): Placement | Misfit {
+  const { vmId, hostId, hosts } = input.data;
+  const placed = placeWithoutVfs(state, { hostId, hosts, seed: hash53(vmId) });
+  return 'host' in placed ? { ...placed, vfs: new Map(), score: 0 } : placed;
+}
+
+function withVfs(state: State, input: StartInput, wanted: readonly NicPlan[]): Placement | Misfit {
+  const { data } = input;
+  const request = (plans: readonly NicPlan[]): PlacementRequest => ({
+    needs: plans.map(needOf),
+    hostId: data.hostId,
+    hosts: data.hosts,
+    strategy: strategyOf(state, input),
+    separatePfs: data.separatePfs ?? false,
+    numaNode: data.numaNode,
+  });
+  const all = placeVfs(state, request(wanted));
+  const byNic = (plans: readonly NicPlan[], vfs: readonly Vf[]): Map<string, Vf> =>
+    new Map(plans.map((plan, index) => [plan.nicId, vfs[index] as Vf]));
+  if (isPlaced(all)) return { ...all, vfs: byNic(wanted, all.vfs) };
+
+  // VM-10: without the NICs that may do without a VF; then as many of those as the host still serves, in order.
+  let served = wanted.filter((plan) => plan.onExhaustion === 'fail');
+  if (served.length === wanted.length) return all;
+  const rest = served.length === 0 ? withoutVfs(state, input) : placeVfs(state, request(served));
+  if (!('host' in rest)) return served.length === 0 ? rest : all;
+  const { host, score, candidates } = rest;
+  let vfs: readonly Vf[] = Array.isArray(rest.vfs) ? (rest.vfs as readonly Vf[]) : [];
+  for (const plan of wanted) {
+    if (plan.onExhaustion === 'fail') continue;
+    const more = [...served, plan];
+    const matched = matchOnHost(host, request(more));
+    if (matched === undefined) continue;
+    served = more;
+    vfs = matched;
+  }
+  return { host, vfs: byNic(served, vfs), score, candidates };
+}

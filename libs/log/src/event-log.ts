@@ -1,0 +1,77 @@
+import type { Head } from './chain.js';
+import type { StoredDecision, StoredRecord } from './record.js';
+
+/** A state saved beside the log, so that a start need not replay everything. Losing one is harmless. */
+export interface Snapshot {
+  /** The position and hash of the log's record up to which the state holds. */
+  readonly position: number;
+  readonly hash: string;
+  /** Version of evolve and of the state's form; a snapshot of another version is ignored. */
+  readonly version: string;
+  /** The state, serialised by its owner. */
+  readonly state: string;
+}
+
+/** What a reader does not need, and what it wants to be sure of. */
+export interface ReadOptions {
+  /** `false` leaves `input` out of the records, which a replay does not need. Default: `true`. */
+  readonly inputs?: boolean;
+  /**
+   * The head that the first record must follow, at position `from - 1` ({@link emptyHead} for a read from 1): every record is then
+   * checked against the one before, off the main thread where the adapter can. The good part is delivered, then the
+   * read fails with `CORRUPT`, naming the position. So does a log that has another record, or none, at this head.
+   */
+  readonly verify?: Head;
+}
+
+/**
+ * The append-only log: one stream for each cluster. It is the only truth of the scheduler and its outbox.
+ *
+ * Every adapter passes `conformance.ts`.
+ */
+export interface EventLog {
+  /** How a person would name it, without secrets: `sqlite:/var/lib/vf/log.db`. */
+  readonly name: string;
+
+  /**
+   * Appends decisions behind `expectedPosition`, in order. One call is one write: on success everything is durable.
+   * An adapter that must split a write splits between decisions only.
+   *
+   * The same call again is a success that writes nothing (ids are compared), so that an append with an unknown outcome
+   * is simply tried again; what was only partly in is completed.
+   *
+   * @throws LogError `WRONG_POSITION`, `OUTCOME_UNKNOWN`, `UNAVAILABLE`, `FULL`, `NOT_ALLOWED`.
+   */
+  append(stream: string, expectedPosition: number, decisions: readonly StoredDecision[]): Promise<void>;
+
+  /** The last position and hash; position 0 and the genesis hash for a stream without records. */
+  head(stream: string): Promise<Head>;
+
+  /**
+   * Reads records from `from` (inclusive, from 1) to the end as it is when the read comes there, in chunks of the
+   * adapter's choosing. Hashes are not verified unless asked for: see {@link ReadOptions} and {@link verifyStream}.
+   *
+   * @throws LogError `UNAVAILABLE`, `CORRUPT` when a record cannot be read at all or is missing; what is before it is delivered first.
+   */
+  read(stream: string, from: number, options?: ReadOptions): AsyncIterable<readonly StoredRecord[]>;
+
+  /** Like {@link read}, and then goes on with what is appended later, by any process, until `signal` aborts. */
+  follow(
+    stream: string,
+    after: number,
+    signal: AbortSignal,
+    options?: ReadOptions,
+  ): AsyncIterable<readonly StoredRecord[]>;
+
+  /** The streams that have at least one record, in order of name. */
+  streams(): Promise<readonly string[]>;
+
+  /** Saves a snapshot; older ones of the stream may be removed, the two saved last are kept. */
+  saveSnapshot(stream: string, snapshot: Snapshot): Promise<void>;
+
+  /** The snapshots of a stream, the one saved last first. Unreadable ones are left out. */
+  snapshots(stream: string): Promise<readonly Snapshot[]>;
+
+  /** Finishes what is being written and lets go. Every later call, and every follower, fails with `UNAVAILABLE`. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,524 @@
+import { isUtf8 } from 'node:buffer';
+import { hash as digest } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync, type Stats } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import Database from 'libsql';
+import { emptyHead, type Head } from './chain.js';
+import { LogError } from './errors.js';
+import type { Snapshot } from './event-log.js';
+import { goodPart, lastOf, recordLength, type PackedRecords } from './packed-records.js';
+import { otherHead, recordsToAdd } from './port-rules.js';
+import type { StoredRecord } from './record.js';
+import { sqliteFailure, type Doing } from './sqlite-errors.js';
+import type { SqliteLogOptions } from './sqlite-protocol.js';
+import { applicationId, pageSize, schema, schemaVersion } from './sqlite-schema.js';
+
+/** Rows read at once. More made reading slower (the buffers leave the cache), fewer too (a message for each). */
+const chunkRows = 512;
+/** A chunk is made smaller until it has less than this, however big its records are. */
+const chunkBytes = 4 << 20;
+
+/** Rows written by one statement: that halves the time of a batch. */
+const insertRows = 25;
+
+type Row = readonly unknown[];
+type Statement = Database.Statement;
+
+/**
+ * The log file with its connection; everything here blocks, and so it lives in the worker thread.
+ *
+ * Text is always read as a BLOB: libsql ends the whole process on text that is not UTF-8, which is what a damaged file
+ * has, and cuts text at a NUL.
+ */
+export class SqliteFile {
+  readonly #identity: Stats;
+  readonly #streamIds = new Map<string, number>();
+  readonly #statements: ReturnType<typeof prepareStatements>;
+
+  private constructor(
+    readonly path: string,
+    private readonly db: Database.Database,
+  ) {
+    this.#statements = prepareStatements(db);
+    this.#identity = statSync(path);
+  }
+
+  /** Opens or creates the file and checks its form and the end of each stream. */
+  static open(path: string, options: SqliteLogOptions, mustExist: boolean): SqliteFile {
+    return guarded(path, 'open', undefined, () => {
+      const isNew = !prepareFile(path, mustExist);
+      const db = new Database(path, { timeout: options.busyTimeout ?? 2000 });
+      try {
+        if (isNew) create(db, path, options);
+        else checkForm(db, path);
+        configure(db, options);
+        const file = new SqliteFile(path, db);
+        file.#checkStreams(options.checkLast ?? 1000);
+        return file;
+      } catch (error) {
+        db.close();
+        throw error;
+      }
+    });
+  }
+
+  append(stream: string, expectedPosition: number, records: readonly StoredRecord[]): void {
+    const about = `stream '${stream}' behind position ${expectedPosition}`;
+    this.#checkInPlace();
+    this.#write(about, () => {
+      const id = this.#streamId(stream);
+      const missing = recordsToAdd(stream, this.#head(stream, id), expectedPosition, records, (from, to) =>
+        this.#statements.hashes.all([id, from, to]).map((row) => text((row as Row)[0])),
+      );
+      if (missing.length === 0) return;
+      const key = id ?? this.#addStream(stream);
+      const values = missing.map(({ position, hash, body, input }) => [
+        key,
+        position,
+        hash,
+        body,
+        input ?? null,
+      ]);
+      let done = 0;
+      for (; done + insertRows <= values.length; done += insertRows) {
+        this.#statements.insertMany.run(values.slice(done, done + insertRows).flat());
+      }
+      for (const row of values.slice(done)) this.#statements.insert.run(row);
+    });
+  }
+
+  head(stream: string): Head {
+    return guarded(this.path, 'read', `stream '${stream}'`, () => this.#head(stream, this.#streamId(stream)));
+  }
+
+  /** The next records; without any only at the end. */
+  read(stream: string, from: number, verify?: Head): PackedRecords {
+    return guarded(this.path, 'read', `stream '${stream}' from position ${from}`, () => {
+      const id = this.#streamId(stream);
+      if (verify !== undefined && from > 1) {
+        const stored = id === undefined ? undefined : this.#hashAt(id, from - 1);
+        if (stored !== verify.hash) throw LogError.corrupt(stream, from - 1, otherHead(verify, stored));
+      }
+      if (id === undefined) return { from, bytes: new Uint8Array(0), lengths: new Int32Array(0), end: true };
+      const packed = this.#pack(stream, id, from, verify?.hash ?? '0'.repeat(64));
+      return goodPart(stream, packed, verify);
+    });
+  }
+
+  streams(): readonly string[] {
+    return guarded(this.path, 'read', 'its streams', () =>
+      this.#statements.streams
+        .all()
+        .map((row) => text((row as Row)[1]))
+        .toSorted(),
+    );
+  }
+
+  async saveSnapshot(stream: string, snapshot: Snapshot): Promise<void> {
+    const { position, hash, version, state } = snapshot;
+    // Off this thread too, so that appends go on meanwhile.
+    const packed = await promisify(gzip)(state, { level: 1 });
+    const checksum = snapshotChecksum(stream, snapshot, packed);
+    this.#checkInPlace();
+    this.#write(`snapshot of stream '${stream}'`, () => {
+      const id = this.#streamId(stream) ?? this.#addStream(stream);
+      this.#statements.dropSnapshot.run([id, position, version]);
+      const saved = new Date().toISOString();
+      this.#statements.insertSnapshot.run([id, position, hash, version, saved, checksum, packed]);
+      this.#statements.keepNewest.run([id, id]);
+    });
+  }
+
+  async snapshots(stream: string): Promise<readonly Snapshot[]> {
+    const found: Snapshot[] = [];
+    for (const key of this.#snapshotKeys(stream)) {
+      const snapshot = await this.#snapshot(stream, key);
+      if (snapshot !== undefined) found.push(snapshot);
+    }
+    return found;
+  }
+
+  /** A number that changes when another connection has changed the file. */
+  dataVersion(): number {
+    return Number((this.#statements.dataVersion.get() as Row)[0]);
+  }
+
+  close(): void {
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // The next open does it; nothing depends on it.
+    }
+    this.db.close();
+  }
+
+  /** Runs `work` in one transaction: all of it is durable, or nothing of it is there. */
+  #write(about: string, work: () => void): void {
+    let doing: Doing = 'write';
+    try {
+      this.db.exec('BEGIN IMMEDIATE');
+      const streams = new Set(this.#streamIds.keys());
+      try {
+        work();
+        doing = 'commit';
+        this.db.exec('COMMIT');
+      } catch (error) {
+        if (this.db.inTransaction) this.db.exec('ROLLBACK');
+        for (const name of this.#streamIds.keys()) if (!streams.has(name)) this.#streamIds.delete(name);
+        throw error;
+      }
+    } catch (error) {
+      throw normalised(error, this.path, doing, about);
+    }
+  }
+
+  /**
+   * Whether the file is still the one that was opened: else appends would go to a file that has no name any more.
+   */
+  #checkInPlace(): void {
+    let now: Stats | undefined;
+    try {
+      now = statSync(this.path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        throw normalised(error, this.path, 'write', undefined);
+    }
+    if (now?.ino === this.#identity.ino && now.dev === this.#identity.dev) return;
+    throw new LogError(
+      'NOT_ALLOWED',
+      `the log file '${this.path}' was ${now === undefined ? 'removed' : 'replaced'} while it was open; ` +
+        'nothing was written: put it back, or start again if that was meant',
+    );
+  }
+
+  #streamId(stream: string): number | undefined {
+    const known = this.#streamIds.get(stream);
+    if (known !== undefined) return known;
+    const row = this.#statements.streamId.get([stream]) as Row | undefined;
+    if (row === undefined) return undefined;
+    const id = Number(row[0]);
+    this.#streamIds.set(stream, id);
+    return id;
+  }
+
+  #addStream(stream: string): number {
+    this.#statements.insertStream.run([stream]);
+    return this.#streamId(stream)!;
+  }
+
+  #head(stream: string, id: number | undefined): Head {
+    const row = id === undefined ? undefined : (this.#statements.last.get([id]) as Row | undefined);
+    return row === undefined ? emptyHead(stream) : { position: Number(row[0]), hash: text(row[1]) };
+  }
+
+  #hashAt(id: number, position: number): string | undefined {
+    const row = this.#statements.hashes.get([id, position, position]) as Row | undefined;
+    return row === undefined ? undefined : text(row[0]);
+  }
+
+  #pack(stream: string, id: number, from: number, previousHash: string): PackedRecords {
+    let rows = chunkRows;
+    for (;;) {
+      const size = Number((this.#statements.size.get([id, from, from + rows]) as Row)[0]);
+      if (size <= chunkBytes || rows === 1) break;
+      rows = Math.max(1, Math.floor((rows * chunkBytes) / size / 2));
+    }
+    const [list, packed] = this.#statements.pack.get([previousHash, id, from, from + rows]) as Row;
+    const numbers = JSON.parse(`[${typeof list === 'string' ? list : ''}]`) as number[];
+    const count = numbers.length / 3;
+    const lengths = new Int32Array(2 * count);
+    let inOrder = 0;
+    let size = 64;
+    for (; inOrder < count && numbers[3 * inOrder] === from + inOrder; inOrder++) {
+      lengths[2 * inOrder] = numbers[3 * inOrder + 1]!;
+      lengths[2 * inOrder + 1] = numbers[3 * inOrder + 2]!;
+      size += recordLength(lengths, 2 * inOrder);
+    }
+    const bytes = (packed ?? new Uint8Array(0)) as Uint8Array<ArrayBuffer>;
+    if (inOrder === count && count > 0 && bytes.length !== size) {
+      const row = this.#statements.badHash.get([id, from, from + rows]) as Row | undefined;
+      throw LogError.corrupt(stream, Number(row?.[0] ?? from), 'its hash has not 64 characters');
+    }
+    const more =
+      inOrder === rows || Number((this.#statements.lastPosition.get([id]) as Row)[0]) >= from + inOrder;
+    if (inOrder === 0 && more)
+      throw LogError.corrupt(stream, from, 'the record is missing or cannot be read');
+    return {
+      from,
+      bytes: bytes.subarray(0, inOrder === 0 ? 0 : size),
+      lengths: lengths.subarray(0, 2 * inOrder),
+      end: !more,
+    };
+  }
+
+  /** Looks for what a torn or edited file shows at little cost: gaps anywhere, wrong hashes in the last records. */
+  #checkStreams(last: number): void {
+    const counts = new Map<number, Row>();
+    for (const row of this.#statements.counts.all() as Row[]) counts.set(Number(row[0]), row);
+    for (const [id, nameBytes] of this.#statements.streams.all() as Row[]) {
+      const stream = text(nameBytes);
+      const [, count, first, end] = counts.get(Number(id)) ?? [0, 0, 1, 0];
+      counts.delete(Number(id));
+      if (first !== 1) throw LogError.corrupt(stream, 1, 'the record is missing');
+      if (count !== end) {
+        const gap = this.#statements.gap.get([id]) as Row;
+        throw LogError.corrupt(stream, Number(gap[0]), 'the record is missing');
+      }
+      this.#checkLast(stream, Number(id), Number(end), last);
+    }
+    const [orphan] = counts.keys();
+    if (orphan !== undefined) {
+      throw new LogError('CORRUPT', `its table 'stream' has no name for the records with stream ${orphan}`);
+    }
+  }
+
+  #checkLast(stream: string, id: number, end: number, last: number): void {
+    const after = Math.max(0, end - last);
+    let head = after === 0 ? emptyHead(stream) : { position: after, hash: this.#hashAt(id, after)! };
+    while (head.position < end) head = lastOf(this.read(stream, head.position + 1, head));
+  }
+
+  #snapshotKeys(stream: string): readonly number[] {
+    return guarded(this.path, 'read', `snapshots of stream '${stream}'`, () => {
+      const id = this.#streamId(stream);
+      if (id === undefined) return [];
+      return (this.#statements.snapshotKeys.all([id]) as Row[]).map((row) => Number(row[0]));
+    });
+  }
+
+  async #snapshot(stream: string, key: number): Promise<Snapshot | undefined> {
+    try {
+      const row = this.#statements.snapshot.get([key]) as Row | undefined;
+      if (row === undefined) return undefined;
+      const [position, hash, version, checksum, packed] = row;
+      const found = { position: Number(position), hash: text(hash), version: text(version) };
+      if (text(checksum) !== snapshotChecksum(stream, found, packed as Uint8Array)) return undefined;
+      const state = await promisify(gunzip)(packed as Uint8Array);
+      return { ...found, state: state.toString('utf8') };
+    } catch {
+      // Losing a snapshot is harmless: whoever asks replays from an older one, or from the first record.
+      return undefined;
+    }
+  }
+}
+
+function prepareStatements(db: Database.Database) {
+  const query = (sql: string): Statement => db.prepare(sql).raw() as unknown as Statement;
+  const range = 'stream = ? AND position >= ? AND position < ?';
+  return {
+    streamId: query('SELECT id FROM stream WHERE name = ?'),
+    insertStream: db.prepare('INSERT INTO stream (name) VALUES (?)') as unknown as Statement,
+    streams: query(
+      `SELECT id, CAST(name AS BLOB) FROM stream
+       WHERE EXISTS (SELECT 1 FROM record WHERE record.stream = stream.id)`,
+    ),
+    last: query(
+      'SELECT position, CAST(hash AS BLOB) FROM record WHERE stream = ? ORDER BY position DESC LIMIT 1',
+    ),
+    lastPosition: query('SELECT coalesce(max(position), 0) FROM record WHERE stream = ?'),
+    hashes: query(
+      'SELECT CAST(hash AS BLOB) FROM record WHERE stream = ? AND position BETWEEN ? AND ? ORDER BY position',
+    ),
+    insert: db.prepare(insertInto(1)) as unknown as Statement,
+    insertMany: db.prepare(insertInto(insertRows)) as unknown as Statement,
+    size: query(
+      `SELECT coalesce(sum(octet_length(body) + coalesce(octet_length(input), 0)), 0) FROM record WHERE ${range}`,
+    ),
+    // One row for a whole chunk: making a JavaScript value for each column of each record took longer than reading it.
+    pack: query(
+      `SELECT
+         group_concat(position || ',' || octet_length(body) || ',' || coalesce(octet_length(input), -1)),
+         CAST(? || group_concat(char(10) || body || coalesce(char(10) || input, '') || hash, '') AS BLOB)
+       FROM (SELECT position, body, input, hash FROM record WHERE ${range} ORDER BY position)`,
+    ),
+    badHash: query(
+      `SELECT position FROM record WHERE ${range} AND octet_length(hash) IS NOT 64 ORDER BY position LIMIT 1`,
+    ),
+    counts: query('SELECT stream, count(*), min(position), max(position) FROM record GROUP BY stream'),
+    gap: query(
+      `SELECT min(position) + 1 FROM record AS one WHERE stream = ? AND NOT EXISTS
+         (SELECT 1 FROM record WHERE stream = one.stream AND position = one.position + 1)`,
+    ),
+    dropSnapshot: db.prepare(
+      'DELETE FROM snapshot WHERE stream = ? AND position = ? AND version = ?',
+    ) as unknown as Statement,
+    insertSnapshot: db.prepare(
+      `INSERT INTO snapshot (stream, position, hash, version, saved, checksum, state_gzip)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    ) as unknown as Statement,
+    keepNewest: db.prepare(
+      `DELETE FROM snapshot WHERE stream = ? AND id NOT IN
+         (SELECT id FROM snapshot WHERE stream = ? ORDER BY id DESC LIMIT 2)`,
+    ) as unknown as Statement,
+    snapshotKeys: query('SELECT id FROM snapshot WHERE stream = ? ORDER BY id DESC'),
+    snapshot: query(
+      `SELECT position, CAST(hash AS BLOB), CAST(version AS BLOB), CAST(checksum AS BLOB), CAST(state_gzip AS BLOB)
+       FROM snapshot WHERE id = ?`,
+    ),
+    dataVersion: query('PRAGMA data_version'),
+  };
+}
+
+function insertInto(rows: number): string {
+  const values = Array.from({ length: rows }, () => '(?, ?, ?, ?, ?)').join(', ');
+  return `INSERT INTO record (stream, position, hash, body, input) VALUES ${values}`;
+}
+
+/**
+ * Sees to the directory.
+ *
+ * @returns whether the file is there and not empty.
+ */
+function prepareFile(path: string, mustExist: boolean): boolean {
+  const size = sizeOf(path);
+  if (size > 0) return true;
+  if (sizeOf(`${path}-wal`) > 0) {
+    throw new LogError(
+      'CORRUPT',
+      `the log file '${path}' is ${size === 0 ? 'empty' : 'missing'}, but '${path}-wal', a part of it, is not: ` +
+        'put the file back beside it, or move the rest away to begin a new log',
+    );
+  }
+  if (mustExist) {
+    throw new LogError('NOT_ALLOWED', `the log file '${path}' was removed while it was in use: put it back`);
+  }
+  const firstMade = mkdirSync(dirname(path), { recursive: true });
+  // The new names must outlive a crash as the records do.
+  for (
+    let made = dirname(path);
+    firstMade !== undefined && made.length >= firstMade.length;
+    made = dirname(made)
+  ) {
+    syncDirectory(dirname(made));
+  }
+  return false;
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return -1;
+    throw error;
+  }
+}
+
+function syncDirectory(directory: string): void {
+  let handle: number | undefined;
+  try {
+    handle = openSync(join(directory, '.'), 'r');
+    fsyncSync(handle);
+  } catch {
+    // Some systems cannot sync a directory (Windows), or let us pass through one but not read it.
+  } finally {
+    if (handle !== undefined) closeSync(handle);
+  }
+}
+
+function create(db: Database.Database, path: string, options: SqliteLogOptions): void {
+  db.exec(`PRAGMA page_size = ${pageSize}`);
+  enterWalMode(db, options.busyTimeout ?? 2000);
+  db.exec('PRAGMA synchronous = FULL');
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    // Another process may have been faster.
+    if (isEmpty(db)) {
+      db.exec(`${schema} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`);
+    }
+    db.exec('COMMIT');
+  } catch (error) {
+    if (db.inTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+  checkForm(db, path);
+}
+
+/** Refuses what is not a log, before anything in it is changed. A file that was only begun is made anew. */
+function checkForm(db: Database.Database, path: string): void {
+  const application = pragma(db, 'application_id');
+  const version = pragma(db, 'user_version');
+  if (application === 0 && version === 0 && isEmpty(db)) return create(db, path, {});
+  if (application !== applicationId) {
+    throw new LogError(
+      'NOT_ALLOWED',
+      `'${path}' is an SQLite file of another application (id ${application}): name another file for the log`,
+    );
+  }
+  if (version !== schemaVersion) {
+    throw new LogError(
+      'NOT_ALLOWED',
+      `the log file '${path}' has format ${version}, this release knows ${schemaVersion}: use the release that made it, or a newer one`,
+    );
+  }
+}
+
+function configure(db: Database.Database, options: SqliteLogOptions): void {
+  enterWalMode(db, options.busyTimeout ?? 2000);
+  // fullfsync: on macOS a plain fsync does not reach the disk.
+  for (const setting of [
+    'synchronous = FULL',
+    'fullfsync = ON',
+    'checkpoint_fullfsync = ON',
+    'cell_size_check = ON',
+  ]) {
+    db.exec(`PRAGMA ${setting}`);
+  }
+  if (options.maxBytes !== undefined) {
+    const pages = Math.max(1, Math.floor(options.maxBytes / pragma(db, 'page_size')));
+    db.prepare(`PRAGMA max_page_count = ${pages}`).raw().get();
+  }
+}
+
+/** SQLite does not wait by itself when another process changes the mode at the same time. */
+function enterWalMode(db: Database.Database, timeout: number): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (const until = Date.now() + timeout; ; Atomics.wait(pause, 0, 0, 10)) {
+    try {
+      db.prepare('PRAGMA journal_mode = WAL').raw().get();
+      return;
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? '';
+      if (!code.startsWith('SQLITE_BUSY') || Date.now() > until) throw error;
+    }
+  }
+}
+
+function isEmpty(db: Database.Database): boolean {
+  return (db.prepare('SELECT count(*) FROM sqlite_schema').raw().get() as Row)[0] === 0;
+}
+
+function pragma(db: Database.Database, name: string): number {
+  return Number((db.prepare(`PRAGMA ${name}`).raw().get() as Row)[0]);
+}
+
+/** Text that was read as a BLOB. */
+function text(value: unknown): string {
+  const bytes = value as Uint8Array;
+  if (!isUtf8(bytes)) throw new LogError('CORRUPT', 'a name or hash in it is not text');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+function snapshotChecksum(stream: string, snapshot: Omit<Snapshot, 'state'>, packed: Uint8Array): string {
+  const { position, hash, version } = snapshot;
+  return digest('sha256', JSON.stringify([stream, position, hash, version, digest('sha256', packed)]));
+}
+
+function guarded<T>(path: string, doing: Doing, about: string | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw normalised(error, path, doing, about);
+  }
+}
+
+function normalised(error: unknown, path: string, doing: Doing, about: string | undefined): unknown {
+  // Bugs stay what they are.
+  if (error instanceof TypeError || error instanceof RangeError) return error;
+  if (error instanceof LogError) {
+    if (error.code !== 'CORRUPT' || error.message.includes(path)) return error;
+    return new LogError('CORRUPT', `'${path}': ${error.message}`, { cause: error, position: error.position });
+  }
+  return sqliteFailure(error, path, doing, about);
+}
