@@ -57,7 +57,7 @@ export interface OutputMessage {
   /** The log position; it becomes the stream sequence. */
   readonly position: number;
   readonly subject: string;
-  /** The event's id, sent as `Nats-Msg-Id`. */
+  /** The event's id, for messages to people; what excludes doubles is the position. */
   readonly id: string;
   readonly payload: Uint8Array | string;
 }
@@ -78,9 +78,11 @@ export interface OutputStreams {
   create(cluster: string, firstSequence: number): Promise<void>;
   /**
    * Stores messages with neighbouring positions, pipelined, each with the expectation that the one before it is the
-   * stream's last. On success all are stored.
+   * stream's last. On success all are stored. Nothing is stored of a publisher that is behind. Of several that publish
+   * the same positions at once each position is stored once, by one of them: so publish only what every publisher
+   * would publish there, which is what the log durably holds.
    *
-   * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; a first part of the messages may be stored then.
+   * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; some of the messages may be stored then.
    */
   publish(cluster: string, messages: readonly OutputMessage[]): Promise<void>;
 }

@@ -69,7 +69,7 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 
 /** Asks again until the answer is yes; bounded by the test's own timeout. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 /** Registers the tests that every adapter of the broker port passes. */
@@ -89,7 +89,7 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
     });
 
     afterEach(async () => {
-      await site.close();
+      await site?.close();
     });
 
     const publish = async (cluster: string, count: number, from = 1): Promise<number[]> => {

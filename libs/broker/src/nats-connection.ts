@@ -160,11 +160,17 @@ export class NatsLink {
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
+      const patience = new AbortController();
       try {
         // Without a connection there is nothing to drain to, and draining would wait for it.
-        if (this.#connected) await Promise.race([this.connection.drain(), wait(this.requestTimeout)]);
+        if (this.#connected) {
+          const tooLong = wait(this.requestTimeout, undefined, { signal: patience.signal }).catch(() => {});
+          await Promise.race([this.connection.drain(), tooLong]);
+        }
       } catch (error) {
         this.log('debug', 'Draining the NATS connection failed', { error: String(error) });
+      } finally {
+        patience.abort();
       }
       await this.connection.close();
       this.#broke();

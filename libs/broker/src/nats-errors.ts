@@ -10,7 +10,6 @@ export const JetStreamErrorCode = {
   noMessageFound: 10037,
   insufficientStorage: 10047,
   messageTooLarge: 10054,
-  messageDeleteFailed: 10057,
   streamNameInUse: 10058,
   streamNotFound: 10059,
   subjectOverlap: 10065,

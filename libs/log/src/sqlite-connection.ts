@@ -76,7 +76,8 @@ export class SqliteConnection {
 
   #start(): Running {
     if (this.#running !== undefined) return this.#running;
-    const worker = new Worker(workerFile());
+    // Options of the process are not for the thread: some, like --input-type, would keep it from starting.
+    const worker = new Worker(workerFile(), { execArgv: [] });
     const waiting = new Map<number, Waiting>();
     let died: unknown;
     const exited = new Promise<void>((resolve) => {

@@ -110,7 +110,7 @@ function freeSpace(file: string): number {
 function codeOf(error: unknown, text: string): string {
   if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
     return error.code;
-  // libsql gives no code when it cannot open the file, only SQLite's number at the end of the text.
+  // libsql gives no code, or an empty one, when it cannot open the file, only SQLite's number at the end of the text.
   const number = /ConnectionFailed\(.*: (\d+)"\)/.exec(text)?.[1];
   return number === '14'
     ? 'SQLITE_CANTOPEN'

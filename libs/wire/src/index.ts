@@ -1,1 +1,9 @@
+export { MAX_INPUT_BYTES, readCloudEvent, type IncomingEvent, type OutgoingEvent } from './cloud-event.js';
+export { INPUT_CATALOG, isInputType, type InputEntry } from './inputs/catalog.js';
+export { DataChecker } from './inputs/data-checker.js';
+export * from './inputs/host.dto.js';
+export * from './inputs/network.dto.js';
+export * from './inputs/vm.dto.js';
+export { deadCluster, isReadable, readInput, type RawInput, type ReadInput, type UnreadableInput } from './read-input.js';
 export * from './subjects.js';
+export { subjectOf, writeEvent, type RelayedRecord } from './write-event.js';

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import canonicalize from 'canonicalize';
+import type { Input, InputType } from '#domain';
+import { readCloudEvent } from './cloud-event.js';
+import { INPUT_CATALOG, isInputType } from './inputs/catalog.js';
+import { DataChecker } from './inputs/data-checker.js';
+import { clusterOfSubject, parseInputSubject } from './subjects.js';
+
+/** An input that can be decided, with what its events carry on. */
+export interface ReadInput {
+  readonly input: Input;
+  readonly correlationId: string;
+  readonly traceparent?: string;
+  /** The CloudEvent in structured mode, as it is kept in the log. */
+  readonly text: string;
+}
+
+/** An input that cannot: a sentence for a person, and the event's id where there is one. */
+export interface UnreadableInput {
+  readonly problem: string;
+  readonly eventId?: string;
+}
+
+export interface RawInput {
+  readonly subject: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly payload: Uint8Array;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+}
+
+const checkers = new Map<InputType, DataChecker>();
+
+function checkerOf(type: InputType): DataChecker {
+  let checker = checkers.get(type);
+  if (checker === undefined) {
+    checker = new DataChecker(INPUT_CATALOG[type].dto);
+    checkers.set(type, checker);
+  }
+  return checker;
+}
+
+export const isReadable = (read: ReadInput | UnreadableInput): read is ReadInput => 'input' in read;
+
+/** Reads and checks a message of `VF_IN`: a CloudEvent of a known type, whose subject, type and ids agree. */
+export function readInput(message: RawInput): ReadInput | UnreadableInput {
+  const subject = parseInputSubject(message.subject);
+  const read = readCloudEvent(message.payload, message.headers);
+  if ('problem' in read) return { problem: read.problem, eventId: read.id };
+  const { event } = read;
+  const unreadable = (problem: string): UnreadableInput => ({ problem, eventId: event.id });
+  if (subject === undefined) {
+    const form = 'vf.in.<cluster>.{vm,host,network,cluster}.<id>.<Type>';
+    return unreadable(`subject ${JSON.stringify(message.subject)} is not of the form ${form}`);
+  }
+  if (!isInputType(event.type)) return unreadable(`type ${JSON.stringify(event.type.slice(0, 128))} is not an input`);
+  if (event.type !== subject.type) {
+    return unreadable(`the subject says ${JSON.stringify(subject.type)}, the event's type is ${event.type}`);
+  }
+  const entry = INPUT_CATALOG[event.type];
+  if (entry.kind !== subject.kind) {
+    return unreadable(`${event.type} belongs under '${entry.kind}', the subject says '${subject.kind}'`);
+  }
+  const checked = checkerOf(event.type).check(event.data);
+  if ('problem' in checked) return unreadable(checked.problem);
+  const id = entry.idField === undefined ? subject.cluster : checked.data[entry.idField];
+  if (id !== subject.id) {
+    const field = entry.idField === undefined ? 'the cluster is' : `data.${entry.idField} is`;
+    return unreadable(`${field} ${JSON.stringify(id)}, the subject says ${JSON.stringify(subject.id)}`);
+  }
+  const strange = tooMany(event.type, checked.data);
+  if (strange !== undefined) return unreadable(strange);
+  return {
+    input: {
+      id: event.id,
+      type: event.type,
+      data: checked.data,
+      time: message.time,
+      digest: digestOf(event.type, checked.data),
+    } as unknown as Input,
+    correlationId: event.correlationid ?? event.id,
+    ...(event.traceparent === undefined || event.traceparent === null ? undefined : { traceparent: event.traceparent }),
+    text: read.text,
+  };
+}
+
+/** What an input says, as 16 hex digits: a repeat written in another order of keys is still the same (EX-6). */
+const digestOf = (type: string, data: unknown): string =>
+  createHash('sha256')
+    .update(`${type}\n${canonicalize(data)}`)
+    .digest('hex')
+    .slice(0, 16);
+
+/** Limits of a host that its lists alone do not show: 1,024 VFs over all its PFs, each address once. */
+function tooMany(type: InputType, data: Record<string, unknown>): string | undefined {
+  if (type !== 'HostReported') return undefined;
+  const seen = new Set<string>();
+  let vfs = 0;
+  for (const pf of data['pfs'] as readonly { pciAddress: string; vfs: readonly { pciAddress: string }[] }[]) {
+    for (const { pciAddress } of [pf, ...pf.vfs]) {
+      if (seen.has(pciAddress)) return `data.pfs names ${pciAddress} twice`;
+      seen.add(pciAddress);
+    }
+    vfs += pf.vfs.length;
+  }
+  return vfs > 1024 ? `data.pfs has ${vfs} VFs; a host has at most 1024` : undefined;
+}
+
+/** The cluster under which a message that cannot be read is dead-lettered. */
+export const deadCluster = (subject: string): string => clusterOfSubject(subject) ?? '_';
