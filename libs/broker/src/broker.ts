@@ -38,12 +38,18 @@ export interface InputStream {
   /** The message at a sequence, or undefined when it is not there (purged, or not yet written). */
   get(sequence: number): Promise<InputMessage | undefined>;
   /** Follows `vf.in.<cluster>.>` after a sequence of the stream that `info` told of. Reads ahead within bounds. */
-  follow(cluster: string, after: number, options?: { maxMessages?: number; maxBytes?: number }): Promise<InputFollower>;
+  follow(
+    cluster: string,
+    after: number,
+    options?: { maxMessages?: number; maxBytes?: number },
+  ): Promise<InputFollower>;
   /**
    * Tells of each subject that is stored under `vf.in.>`, headers only, from the stream's first message on, until
    * closed. Calls come in order, not awaited. A stream that was made again is followed from its first message.
    */
-  watch(onMessage: (message: { sequence: number; subject: string }) => void): Promise<{ close(): Promise<void> }>;
+  watch(
+    onMessage: (message: { sequence: number; subject: string }) => void,
+  ): Promise<{ close(): Promise<void> }>;
   /** Stores an input. @returns its sequence. */
   publish(subject: string, payload: Uint8Array, messageId: string): Promise<number>;
   /** Purges the cluster's messages whose sequence is below `sequence`. */

@@ -95,7 +95,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
     const publish = async (cluster: string, count: number, from = 1): Promise<number[]> => {
       const sequences: number[] = [];
       for (let n = from; n < from + count; n++) {
-        sequences.push(await broker.input.publish(subjectOf(cluster, n), bytes(`input ${n}`), `${cluster}-${n}`));
+        sequences.push(
+          await broker.input.publish(subjectOf(cluster, n), bytes(`input ${n}`), `${cluster}-${n}`),
+        );
       }
       return sequences;
     };
@@ -121,7 +123,10 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
 
       test('get gives a message as stored, and undefined for what is not there', async () => {
         const payload = new Uint8Array([0, 1, 254, 255, 10, 13]);
-        const sequence = await site.storeInput(subjectOf('a', 1), payload, { 'ce-id': 'one', 'X-Any': 'a: b' });
+        const sequence = await site.storeInput(subjectOf('a', 1), payload, {
+          'ce-id': 'one',
+          'X-Any': 'a: b',
+        });
         expect(await broker.input.get(sequence)).toEqual({
           sequence,
           time: expect.any(Number),
@@ -145,7 +150,8 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
       });
 
       test('follow brings one cluster in order, from after a sequence on', async () => {
-        for (let n = 1; n <= 20; n++) await broker.input.publish(subjectOf(n % 2 ? 'a' : 'b', n), bytes(`${n}`), `m-${n}`);
+        for (let n = 1; n <= 20; n++)
+          await broker.input.publish(subjectOf(n % 2 ? 'a' : 'b', n), bytes(`${n}`), `m-${n}`);
         const a = await broker.input.follow('a', 5);
         const b = await broker.input.follow('b', 0);
         expect((await takeCount(a, 7)).map(({ sequence }) => sequence)).toEqual([7, 9, 11, 13, 15, 17, 19]);
@@ -223,7 +229,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         await broker.input.purge('b', 0);
         expect(await broker.input.get(3)).toBeUndefined();
         expect((await broker.input.info()).firstSequence).toBe(4);
-        expect((await takeCount(await broker.input.follow('a', 0), 2)).map(({ sequence }) => sequence)).toEqual([4, 5]);
+        expect(
+          (await takeCount(await broker.input.follow('a', 0), 2)).map(({ sequence }) => sequence),
+        ).toEqual([4, 5]);
         expect(await takeCount(await broker.input.follow('b', 0), 5)).toHaveLength(5);
         await broker.input.purge('a', 100);
         await broker.input.purge('b', 100);
@@ -235,7 +243,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         await broker.input.remove(2);
         await broker.input.remove(2);
         await broker.input.remove(99);
-        expect((await takeCount(await broker.input.follow('a', 0), 2)).map(({ sequence }) => sequence)).toEqual([1, 3]);
+        expect(
+          (await takeCount(await broker.input.follow('a', 0), 2)).map(({ sequence }) => sequence),
+        ).toEqual([1, 3]);
       });
 
       test('close ends a take that waits, and every later one', async () => {
@@ -319,7 +329,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         await broker.output.publish('a', messages.slice(0, 700));
         await broker.output.publish('a', messages.slice(700));
         const stored = await site.outputs('a');
-        expect(stored).toEqual(messages.map(({ position, subject, payload }) => ({ position, subject, payload })));
+        expect(stored).toEqual(
+          messages.map(({ position, subject, payload }) => ({ position, subject, payload })),
+        );
         const state = await broker.output.state('a');
         expect(state?.lastSequence).toBe(2_000);
         expect(text(state?.lastPayload)).toBe('event 2000');
@@ -418,7 +430,11 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
 
       test('keeps a letter byte for byte, with what is known of it', async () => {
         const payload = new Uint8Array(256).map((_, index) => index);
-        const letter = letterAt(7, { payload, eventId: 'event-7', headers: { 'ce-id': 'event-7', 'X-Any': 'a: b' } });
+        const letter = letterAt(7, {
+          payload,
+          eventId: 'event-7',
+          headers: { 'ce-id': 'event-7', 'X-Any': 'a: b' },
+        });
         await broker.dead.publish('a', [letter]);
         expect(await site.deadLetters('a')).toEqual([letter]);
         expect(await broker.dead.last('a')).toEqual({ stream: letter.stream, sequence: 7 });
@@ -429,7 +445,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         const headers = { 'X-Large': 'x'.repeat(60 * 1_024 - 16) };
         const sequence = await site.storeInput('vf.in.a.too.large', payload, headers);
         const input = (await broker.input.get(sequence))!;
-        await broker.dead.publish('a', [letterAt(sequence, { payload: input.payload, headers: input.headers! })]);
+        await broker.dead.publish('a', [
+          letterAt(sequence, { payload: input.payload, headers: input.headers! }),
+        ]);
         const [stored] = await site.deadLetters('a');
         expect(Buffer.compare(stored!.payload, payload)).toBe(0);
         expect(stored!.headers).toEqual(headers);
@@ -487,7 +505,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         const held: Array<{ holder: string; lease: Lease }> = [];
         contenders.forEach((contender, index) => {
           const holder = `holder-${index}`;
-          void contender.broker.leases.acquire('a', holder, never).then((lease) => held.push({ holder, lease: lease! }));
+          void contender.broker.leases
+            .acquire('a', holder, never)
+            .then((lease) => held.push({ holder, lease: lease! }));
         });
         for (let round = 1; round <= 3; round++) {
           await until(() => held.length === round);
@@ -571,7 +591,9 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         await until(() => !broker.connected);
         const unavailable = { code: 'UNAVAILABLE' };
         await expect(broker.input.info()).rejects.toMatchObject(unavailable);
-        await expect(broker.input.publish(subjectOf('a', 1), bytes('x'), 'x')).rejects.toMatchObject(unavailable);
+        await expect(broker.input.publish(subjectOf('a', 1), bytes('x'), 'x')).rejects.toMatchObject(
+          unavailable,
+        );
         await expect(broker.output.state('a')).rejects.toMatchObject(unavailable);
         await expect(broker.output.publish('a', outputsFrom('a', 1, 1))).rejects.toMatchObject(unavailable);
         await expect(broker.dead.last('a')).rejects.toMatchObject(unavailable);
@@ -592,7 +614,8 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
           for (let n = 0; n < 10; n++) {
             stored = await other.input.publish(subjectOf('a', n), bytes(`${round}`), `${round}-${n}`);
           }
-          while (seen.at(-1) !== stored) seen.push(...(await follower.take())!.map(({ sequence }) => sequence));
+          while (seen.at(-1) !== stored)
+            seen.push(...(await follower.take())!.map(({ sequence }) => sequence));
           connection.cut();
           await until(() => !broker.connected);
           stored = await other.input.publish(subjectOf('a', 99), bytes('cut'), `cut-${round}`);

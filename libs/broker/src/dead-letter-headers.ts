@@ -29,7 +29,9 @@ const FRAME = 64;
 export function headerText(text: string, maxBytes: number): string {
   const line = oneLine(text);
   if (Buffer.byteLength(line) <= maxBytes) return line;
-  const cut = Buffer.from(line).subarray(0, maxBytes - 3).toString();
+  const cut = Buffer.from(line)
+    .subarray(0, maxBytes - 3)
+    .toString();
   return `${cut.replace(/\uFFFD+$/, '').trimEnd()}…`;
 }
 
@@ -78,4 +80,5 @@ export function deadLetterHeaders(
   return headers;
 }
 
-const lineSize = (name: string, value: string): number => Buffer.byteLength(name) + Buffer.byteLength(value) + 4;
+const lineSize = (name: string, value: string): number =>
+  Buffer.byteLength(name) + Buffer.byteLength(value) + 4;

@@ -29,9 +29,13 @@ const KILL_PATIENCE = 10_000;
  * Ends the nats-server that a process which was killed left behind on this data directory, and waits until it is gone.
  * A process that has its number by now but is not our server is left alone.
  *
+ * @param options.patience how long it may take to end by itself, in milliseconds.
  * @returns the number of the process that was ended, or undefined when there was none.
  */
-export async function endLeftBehindServer(dataDir: string): Promise<number | undefined> {
+export async function endLeftBehindServer(
+  dataDir: string,
+  { patience = TERM_PATIENCE }: { patience?: number } = {},
+): Promise<number | undefined> {
   const files = serverFiles(dataDir);
   const pid = await readPid(files.pid);
   if (pid === undefined) return undefined;
@@ -41,10 +45,12 @@ export async function endLeftBehindServer(dataDir: string): Promise<number | und
     return undefined;
   }
   signal(pid, 'SIGTERM');
-  if (!(await gone(isOurs, TERM_PATIENCE))) {
+  if (!(await gone(isOurs, patience))) {
     signal(pid, 'SIGKILL');
     if (!(await gone(isOurs, KILL_PATIENCE))) {
-      throw new Error(`nats-server ${pid} on ${files.directory} does not end. End it by hand ("kill -9 ${pid}").`);
+      throw new Error(
+        `nats-server ${pid} on ${files.directory} does not end. End it by hand ("kill -9 ${pid}").`,
+      );
     }
   }
   await rm(files.pid, { force: true });

@@ -137,7 +137,10 @@ export class MemoryBrokerServer {
       throw new BrokerError('UNAVAILABLE', `Nobody stores ${subject}.`);
     }
     if (payload.length > LARGEST_INPUT) {
-      throw new BrokerError('REFUSED', `VF_IN takes ${LARGEST_INPUT} bytes at most; this has ${payload.length}.`);
+      throw new BrokerError(
+        'REFUSED',
+        `VF_IN takes ${LARGEST_INPUT} bytes at most; this has ${payload.length}.`,
+      );
     }
     const time = this.now();
     const { messageId } = options;
@@ -208,7 +211,8 @@ export class MemoryBrokerServer {
         `VF_OUT_${cluster} stands at ${output.last}, so it refused position ${message.position}.`,
       );
     }
-    const payload = typeof message.payload === 'string' ? Buffer.from(message.payload) : message.payload.slice();
+    const payload =
+      typeof message.payload === 'string' ? Buffer.from(message.payload) : message.payload.slice();
     output.last = message.position;
     output.lastPayload = payload;
     output.messages.set(message.position, { ...message, payload });
@@ -233,7 +237,8 @@ export class MemoryBrokerServer {
   }
 
   #mustHaveInput(): Input {
-    if (!this.#input) throw new BrokerError('UNAVAILABLE', 'Stream VF_IN does not exist; prepare() makes it.');
+    if (!this.#input)
+      throw new BrokerError('UNAVAILABLE', 'Stream VF_IN does not exist; prepare() makes it.');
     return this.#input;
   }
 

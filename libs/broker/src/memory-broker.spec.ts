@@ -11,7 +11,8 @@ async function memorySite(): Promise<Site> {
       const broker = server.connect();
       return { broker, cut: () => broker.cut(), heal: () => broker.heal() };
     },
-    storeInput: async (subject, payload, headers) => server.storeInput(subject, payload, headers ? { headers } : {}),
+    storeInput: async (subject, payload, headers) =>
+      server.storeInput(subject, payload, headers ? { headers } : {}),
     replaceInput: async () => {
       server.deleteInput();
       server.prepare();

@@ -33,9 +33,11 @@ export class MemoryBroker implements Broker {
           return info;
         }),
       get: (sequence) => this.#call(() => server.input(sequence)),
-      follow: async (cluster, after, options = {}) => this.#follow(cluster, after, { ...DEFAULT_BOUNDS, ...options }),
+      follow: async (cluster, after, options = {}) =>
+        this.#follow(cluster, after, { ...DEFAULT_BOUNDS, ...options }),
       watch: async (onMessage) => this.#watch(onMessage),
-      publish: (subject, payload, messageId) => this.#call(() => server.storeInput(subject, payload, { messageId })),
+      publish: (subject, payload, messageId) =>
+        this.#call(() => server.storeInput(subject, payload, { messageId })),
       purge: (cluster, sequence) => this.#call(() => server.purgeInput(cluster, sequence)),
       remove: (sequence) => this.#call(() => server.removeInput(sequence)),
     };
@@ -129,7 +131,10 @@ export class MemoryBroker implements Broker {
 
     const next = (): InputMessage[] => {
       created ??= server.inputCreated;
-      if (created !== undefined && (server.inputCreated !== created || server.inputInfo().lastSequence < last)) {
+      if (
+        created !== undefined &&
+        (server.inputCreated !== created || server.inputInfo().lastSequence < last)
+      ) {
         throw new BrokerError(
           'INPUT_REPLACED',
           'VF_IN is not the stream that was read. Positions in it must be verified again.',

@@ -33,7 +33,12 @@ export class MemoryLeases {
   }
 
   /** @returns undefined when the signal aborts first. */
-  acquire(client: LeaseClient, cluster: string, holder: string, signal: AbortSignal): Promise<Lease | undefined> {
+  acquire(
+    client: LeaseClient,
+    cluster: string,
+    holder: string,
+    signal: AbortSignal,
+  ): Promise<Lease | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const waiters = this.#waiting.get(cluster) ?? [];
@@ -79,7 +84,8 @@ export class MemoryLeases {
 
   /** The client goes for good: what it holds is released, unless it is cut off and nobody hears of it. */
   onClose(client: LeaseClient, released: boolean): void {
-    for (const [cluster, held] of this.#held) if (held.client === client) this.#release(cluster, held, released);
+    for (const [cluster, held] of this.#held)
+      if (held.client === client) this.#release(cluster, held, released);
   }
 
   #hold(client: LeaseClient, cluster: string, holder: string): Lease {

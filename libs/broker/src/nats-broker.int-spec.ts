@@ -1,23 +1,16 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
 import { brokerConformance } from '#broker/conformance';
-import { findNatsServer, startNatsServer, type NatsServerProcess } from './nats-server.js';
+import type { NatsServerProcess } from './nats-server.js';
 import { natsSite } from './nats-site.js';
+import { TestServers } from './nats-test-servers.js';
 
-let dataDir: string;
+const servers = new TestServers();
 let server: NatsServerProcess;
 
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'vf-broker-'));
-  const { path: binary } = await findNatsServer({ configured: process.env.VF_NATS_SERVER });
-  server = await startNatsServer({ binary, dataDir, port: 0, syncInterval: '2m' });
+  server = await servers.start();
 });
 
-afterAll(async () => {
-  await server?.stop();
-  await rm(dataDir, { recursive: true, force: true });
-});
+afterAll(() => servers.end());
 
 brokerConformance('the NATS broker', () => natsSite(server.url));

@@ -46,7 +46,9 @@ export function isServerNewEnough(version: string): boolean {
   const parts = /^v?(\d+)\.(\d+)/.exec(version);
   if (!parts) return false;
   const major = Number(parts[1]);
-  return major > OLDEST_SERVER.major || (major === OLDEST_SERVER.major && Number(parts[2]) >= OLDEST_SERVER.minor);
+  return (
+    major > OLDEST_SERVER.major || (major === OLDEST_SERVER.major && Number(parts[2]) >= OLDEST_SERVER.minor)
+  );
 }
 
 /** The connection that all parts of the NATS broker share: it knows whether it stands, and fails requests that cannot be answered. */
@@ -253,10 +255,14 @@ async function connectWithin(
     try {
       return await connect({ ...settings, timeout: Math.max(100, Math.min(left, 5_000)) });
     } catch (error) {
-      if (error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError) {
+      if (
+        error instanceof errors.AuthorizationError ||
+        error instanceof errors.UserAuthenticationExpiredError
+      ) {
         throw toBrokerError(error, `Connecting to NATS at ${url}`);
       }
-      if (error instanceof errors.InvalidArgumentError) throw toBrokerError(error, `Connecting to NATS at ${url}`);
+      if (error instanceof errors.InvalidArgumentError)
+        throw toBrokerError(error, `Connecting to NATS at ${url}`);
       if (performance.now() + RECONNECT_WAIT >= deadline) {
         const reason = error instanceof Error ? error.message : String(error);
         throw new BrokerError(

@@ -61,11 +61,13 @@ export class NatsDeadLetters implements DeadLetters {
           whenReplaced: 'fail',
           onMessage: (message, sequence) => {
             const headers = headersOf(message);
-            if (headers?.[DeadLetterHeader.eventId] === wanted) reason = headers[DeadLetterHeader.reason] ?? '';
+            if (headers?.[DeadLetterHeader.eventId] === wanted)
+              reason = headers[DeadLetterHeader.reason] ?? '';
             if (sequence >= end) resolve();
           },
           room: () => ({ messages: LOOK_BACK, bytes: 16 * 1024 * 1024 }),
-          onFailed: (error) => reject(new BrokerError('UNAVAILABLE', `${doing} failed; try again.`, { cause: error })),
+          onFailed: (error) =>
+            reject(new BrokerError('UNAVAILABLE', `${doing} failed; try again.`, { cause: error })),
         });
       });
     } finally {
@@ -81,7 +83,9 @@ export class NatsDeadLetters implements DeadLetters {
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
       if (last.input?.stream === letter.stream && letter.sequence <= last.input.sequence) return last;
       const room = (this.link.connection.info?.max_payload ?? 1_048_576) - letter.payload.length;
-      const headers = encodeHeaders(deadLetterHeaders(letter, [expectLastOfSubject(last.deadSequence)], room));
+      const headers = encodeHeaders(
+        deadLetterHeaders(letter, [expectLastOfSubject(last.deadSequence)], room),
+      );
       try {
         const deadSequence = await publishExpecting(this.link, deadSubject(cluster), letter.payload, headers);
         return { input: { stream: letter.stream, sequence: letter.sequence }, deadSequence };

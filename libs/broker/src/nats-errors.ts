@@ -65,10 +65,12 @@ export function toBrokerError(error: unknown, doing: string): Error {
 
   if (error instanceof JetStreamApiError) {
     const code = brokerErrorCodeOf(error.code, error.status);
-    if (code === 'WRONG_SEQUENCE')
-      return make(code, 'Somebody else wrote there; look at the last message.');
+    if (code === 'WRONG_SEQUENCE') return make(code, 'Somebody else wrote there; look at the last message.');
     if (error.code === JetStreamErrorCode.insufficientStorage)
-      return make(code, 'Lower the stream limits (VF_IN_MAX_BYTES, VF_OUT_MAX_BYTES) or raise max_file_store.');
+      return make(
+        code,
+        'Lower the stream limits (VF_IN_MAX_BYTES, VF_OUT_MAX_BYTES) or raise max_file_store.',
+      );
     return make(code, code === 'UNAVAILABLE' ? 'It is tried again.' : 'The server refuses it for good.');
   }
   if (

@@ -27,7 +27,10 @@ export function publishExpecting(
   timeout = link.requestTimeout,
 ): Promise<number> {
   return link.call(`Publishing ${subject}`, async () => {
-    const reply = await link.connection.request(subject, payload, { timeout, headers: encodedHeaders(headers) });
+    const reply = await link.connection.request(subject, payload, {
+      timeout,
+      headers: encodedHeaders(headers),
+    });
     const { seq, error } = reply.json<Answer>();
     if (error) throw new JetStreamApiError(error);
     if (typeof seq !== 'number') throw new Error('the answer names no sequence');

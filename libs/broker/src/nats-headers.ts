@@ -23,8 +23,7 @@ export function encodeHeaders(headers: Iterable<readonly [string, string]>): Uin
 }
 
 /** Gives bytes to the client as headers. Publishing asks nothing of headers but `encode`. */
-export const encodedHeaders = (block: Uint8Array): MsgHdrs =>
-  ({ encode: () => block }) as unknown as MsgHdrs;
+export const encodedHeaders = (block: Uint8Array): MsgHdrs => ({ encode: () => block }) as unknown as MsgHdrs;
 
 /** The headers of a block: names as sent, first value of each; undefined when there are none. */
 export function decodeHeaders(block: Uint8Array): Record<string, string> | undefined {

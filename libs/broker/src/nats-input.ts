@@ -59,7 +59,9 @@ export class NatsInput implements InputStream {
       onMessage: (message, sequence, time) => {
         const headers = headersOf(message);
         const { subject, data: payload } = message;
-        queue.push(headers ? { sequence, time, subject, headers, payload } : { sequence, time, subject, payload });
+        queue.push(
+          headers ? { sequence, time, subject, headers, payload } : { sequence, time, subject, payload },
+        );
       },
       room: () => roomIn(queue),
       onFailed: (error) => queue.end({ error }),

@@ -57,7 +57,12 @@ export class LeaseBoard {
   }
 
   /** Resolves when the key has another revision, the time is over, or the signal aborts. */
-  async waitForChange(cluster: string, revision: number, timeout: number, signal: AbortSignal): Promise<void> {
+  async waitForChange(
+    cluster: string,
+    revision: number,
+    timeout: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.#start();
     if (signal.aborted || this.#entries.get(cluster)?.revision !== revision) return;
     const waiting = this.#waiting.get(cluster) ?? new Set();
@@ -91,7 +96,8 @@ export class LeaseBoard {
         const cluster = subject.slice(this.subjectPrefix.length);
         // A direct reading may be ahead of this one. Only a bucket that was made again counts from the start, and
         // then the swap fails and the key is read directly.
-        if (revision > (this.#entries.get(cluster)?.revision ?? -1)) this.see(cluster, parseLease(revision, data));
+        if (revision > (this.#entries.get(cluster)?.revision ?? -1))
+          this.see(cluster, parseLease(revision, data));
       },
       room: () => ({ messages: 1_024, bytes: 1024 * 1024 }),
       onFailed: () => {},

@@ -101,7 +101,12 @@ export class NatsLeases implements Leases {
   }
 
   /** @returns undefined when somebody else was faster. */
-  async #take(cluster: string, value: string, token: string, entry: LeaseEntry): Promise<HeldLease | undefined> {
+  async #take(
+    cluster: string,
+    value: string,
+    token: string,
+    entry: LeaseEntry,
+  ): Promise<HeldLease | undefined> {
     const sentAt = performance.now();
     try {
       const revision = await this.#put(cluster, value, entry.revision);
@@ -112,7 +117,12 @@ export class NatsLeases implements Leases {
           return now.token === token ? now.revision : undefined;
         },
         remove: async (last) => {
-          await publishExpecting(this.link, this.#subject(cluster), '', encodeHeaders([expectLastOfSubject(last), DELETED]));
+          await publishExpecting(
+            this.link,
+            this.#subject(cluster),
+            '',
+            encodeHeaders([expectLastOfSubject(last), DELETED]),
+          );
         },
         ended: () => this.#held.delete(lease),
       });
@@ -135,8 +145,13 @@ export class NatsLeases implements Leases {
   }
 
   async #read(cluster: string): Promise<LeaseEntry> {
-    const message = await getStoredMessage(this.link, `KV_${BUCKET}`, { last_by_subj: this.#subject(cluster) });
-    return this.#board.see(cluster, message ? parseLease(message.sequence, message.payload) : { revision: 0 });
+    const message = await getStoredMessage(this.link, `KV_${BUCKET}`, {
+      last_by_subj: this.#subject(cluster),
+    });
+    return this.#board.see(
+      cluster,
+      message ? parseLease(message.sequence, message.payload) : { revision: 0 },
+    );
   }
 
   #subject(cluster: string): string {
@@ -226,7 +241,8 @@ class HeldLease implements Lease {
   async #verify(): Promise<void> {
     try {
       const revision = await this.key.read();
-      if (revision === undefined) return this.#finish(`Somebody else holds the lease of ${this.cluster} now.`);
+      if (revision === undefined)
+        return this.#finish(`Somebody else holds the lease of ${this.cluster} now.`);
       this.revision = revision;
     } catch {
       // Not known: the deadline decides.
@@ -237,7 +253,9 @@ class HeldLease implements Lease {
   #watchDeadline(): void {
     const left = this.renewedAt + this.timing.lostAfter - performance.now();
     if (left <= 0) {
-      return this.#finish(`The lease of ${this.cluster} could not be renewed for ${this.timing.lostAfter} ms.`);
+      return this.#finish(
+        `The lease of ${this.cluster} could not be renewed for ${this.timing.lostAfter} ms.`,
+      );
     }
     this.#deadline = setTimeout(() => this.#watchDeadline(), left);
   }

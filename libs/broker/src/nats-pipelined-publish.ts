@@ -69,7 +69,8 @@ export class PipelinedPublisher {
       callback: (error, message) => {
         if (error) {
           this.#subscription = undefined;
-          for (const run of this.#runs.values()) run.fail(toBrokerError(error, 'Hearing of published events'));
+          for (const run of this.#runs.values())
+            run.fail(toBrokerError(error, 'Hearing of published events'));
           return;
         }
         const { subject } = message;
@@ -123,7 +124,11 @@ class Run {
       }
       answer = message.json<Answer>();
     } catch (error) {
-      return this.fail(new BrokerError('UNAVAILABLE', `${this.stream} gave an answer that cannot be read.`, { cause: error }));
+      return this.fail(
+        new BrokerError('UNAVAILABLE', `${this.stream} gave an answer that cannot be read.`, {
+          cause: error,
+        }),
+      );
     }
     if (answer.error) {
       const { err_code: errorCode, code, description } = answer.error;
@@ -170,9 +175,7 @@ class Run {
     ) {
       const { position, subject, payload } = messages[this.#sent]!;
       const data = typeof payload === 'string' ? Buffer.from(payload) : payload;
-      const headers = encodedHeaders(
-        encodeHeaders([['Nats-Expected-Last-Sequence', String(position - 1)]]),
-      );
+      const headers = encodedHeaders(encodeHeaders([['Nats-Expected-Last-Sequence', String(position - 1)]]));
       try {
         link.connection.publish(subject, data, { headers, reply: this.replyPrefix + this.#sent });
       } catch (error) {

@@ -118,7 +118,9 @@ export class OrderedReader {
       // What moved is healthy: only vain attempts wait longer and longer.
       failures = this.#last > before ? 0 : failures + 1;
       const pause = Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** Math.min(failures, 10));
-      await wait(pause * (0.75 + Math.random() / 2), undefined, { signal: this.#stop.signal }).catch(() => {});
+      await wait(pause * (0.75 + Math.random() / 2), undefined, { signal: this.#stop.signal }).catch(
+        () => {},
+      );
     }
   }
 
@@ -222,7 +224,8 @@ class Attempt {
     });
     this.#lastSign = performance.now();
     this.#watchdog = setInterval(() => {
-      if (this.#outstanding > 0 && performance.now() - this.#lastSign > 2 * HEARTBEAT) this.end('no sign of life');
+      if (this.#outstanding > 0 && performance.now() - this.#lastSign > 2 * HEARTBEAT)
+        this.end('no sign of life');
     }, HEARTBEAT);
     this.#watchdog.unref();
   }

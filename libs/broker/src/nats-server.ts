@@ -54,20 +54,19 @@ export async function startNatsServer(options: StartNatsServerOptions): Promise<
   // Kept for a person; what is read below is this start's.
   await rename(files.log, `${files.log}.before`).catch(() => {});
   const output = await open(files.output, 'w');
-  let child: ChildProcess;
-  try {
-    // A group of its own: Ctrl-C shall reach us, who stop it when all is relayed. A file for its output, not a pipe:
-    // a pipe would break with us and end a server that is meant to be found again.
-    child = spawn(options.binary, ['-c', files.config], { detached: true, stdio: ['ignore', output.fd, output.fd] });
-  } finally {
-    await output.close();
-  }
+  // A group of its own: Ctrl-C shall reach us, who stop it when all is relayed. A file for its output, not a pipe: a
+  // pipe would break with us and end a server that is meant to be found again.
+  const child = spawn(options.binary, ['-c', files.config], {
+    detached: true,
+    stdio: ['ignore', output.fd, output.fd],
+  });
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve, reject) => {
     child.once('exit', (code, signal) => resolve({ code, signal }));
     child.once('error', reject);
   });
   // Who waits for it hears of it; nobody has to.
   exited.catch(() => {});
+  await output.close();
 
   try {
     const url = await ready(options, child, exited);

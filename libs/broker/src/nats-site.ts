@@ -109,7 +109,11 @@ export async function natsSite(url: string, options: Partial<NatsBrokerOptions> 
       stored(outputStream(cluster), async (seq) => {
         const message = await getStoredMessage(link, outputStream(cluster), { seq });
         return (
-          message && { position: seq, subject: message.subject, payload: Buffer.from(message.payload).toString() }
+          message && {
+            position: seq,
+            subject: message.subject,
+            payload: Buffer.from(message.payload).toString(),
+          }
         );
       }),
     deadLetters: (cluster) =>

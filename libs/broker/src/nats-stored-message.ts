@@ -64,7 +64,8 @@ export async function orMissing<T>(request: Promise<T>): Promise<T | undefined> 
     return await request;
   } catch (error) {
     const code = jetStreamErrorCode(error);
-    if (code === JetStreamErrorCode.streamNotFound || code === JetStreamErrorCode.noMessageFound) return undefined;
+    if (code === JetStreamErrorCode.streamNotFound || code === JetStreamErrorCode.noMessageFound)
+      return undefined;
     throw error;
   }
 }

@@ -28,7 +28,8 @@ export interface StreamLimits {
 }
 
 /** What is asked of a stream. */
-export type StreamPlan = Partial<StreamConfig> & Pick<StreamConfig, 'name' | 'subjects' | 'storage' | 'discard'>;
+export type StreamPlan = Partial<StreamConfig> &
+  Pick<StreamConfig, 'name' | 'subjects' | 'storage' | 'discard'>;
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -43,7 +44,9 @@ const SMALLEST_MAX_PAYLOAD = 256 * KIB + 2 * HEADER_ROOM;
 /** Covers a publisher's retries; each id costs memory for this long. */
 const DUPLICATE_WINDOW = 120_000;
 
-const base = (limits: StreamLimits): Pick<StreamConfig, 'storage' | 'num_replicas' | 'retention' | 'allow_direct'> => ({
+const base = (
+  limits: StreamLimits,
+): Pick<StreamConfig, 'storage' | 'num_replicas' | 'retention' | 'allow_direct'> => ({
   storage: limits.storage === 'memory' ? StorageType.Memory : StorageType.File,
   num_replicas: limits.replicas ?? 1,
   retention: RetentionPolicy.Limits,
@@ -127,7 +130,14 @@ export async function ensureStream(link: NatsLink, plan: StreamPlan): Promise<vo
 }
 
 /** Settings that may be changed while the stream is in use. */
-const UPDATABLE = ['max_bytes', 'max_age', 'max_msg_size', 'duplicate_window', 'discard', 'allow_direct'] as const;
+const UPDATABLE = [
+  'max_bytes',
+  'max_age',
+  'max_msg_size',
+  'duplicate_window',
+  'discard',
+  'allow_direct',
+] as const;
 
 async function settle(link: NatsLink, plan: StreamPlan, found: StreamInfo): Promise<void> {
   refuseContradictions(plan, found);
@@ -169,10 +179,14 @@ function refuseContradictions(plan: StreamPlan, { config }: StreamInfo): void {
     );
   };
   const subjects = config.subjects ?? [];
-  if (subjects.length !== plan.subjects.length || plan.subjects.some((subject) => !subjects.includes(subject))) {
+  if (
+    subjects.length !== plan.subjects.length ||
+    plan.subjects.some((subject) => !subjects.includes(subject))
+  ) {
     refuse(`stores ${subjects.join(', ') || 'no subjects'} instead of ${plan.subjects.join(', ')}`);
   }
-  if (config.retention !== RetentionPolicy.Limits) refuse(`drops what was read (retention ${config.retention})`);
+  if (config.retention !== RetentionPolicy.Limits)
+    refuse(`drops what was read (retention ${config.retention})`);
   if (config.sealed) refuse('is sealed');
   if (config.no_ack) refuse('does not acknowledge (no_ack)');
   if (config.mirror || config.sources?.length) refuse('is filled from other streams');

@@ -171,8 +171,9 @@ export function matchOnHost(
   const assign = (need: number, seen: Set<number>): boolean => {
     const { network } = needs[need] as Need;
     for (const [index, pf] of pfs.entries()) {
-      if (!pf.networks.includes(network) || (room[index] as number) <= (takers[index] as number[]).length)
-        continue;
+      // A PF that is seen already is being cleared for another need: its room is spoken for.
+      if (seen.has(index) || !pf.networks.includes(network)) continue;
+      if ((room[index] as number) <= (takers[index] as number[]).length) continue;
       (takers[index] as number[]).push(need);
       return true;
     }
@@ -329,11 +330,13 @@ function fleetMisfit(state: State, counts: ReadonlyMap<string, number>, request:
     const together = placeVfs(state, { ...request, separatePfs: false });
     if (isPlaced(together)) return separateMisfit([...together.host.pfs.values()]);
   }
-  const names = shortNames(counts, (network) => {
+  const short = shortNames(counts, (network) => {
     const capacity = state.capacity.on(network);
     const needed = counts.get(network) as number;
     return capacity !== undefined && capacity.countCandidates(needed) > 0 ? needed : 0;
   });
+  // Every PF goes by the name for any, too: each is counted once.
+  const names = short.includes(ANY_NETWORK) ? [ANY_NETWORK] : short;
   const summary: Partial<Record<RefusalCode, number>> = {};
   const reasons = new Map<RefusalCode, number>();
   const considered: NearMiss[] = [];

@@ -17,9 +17,10 @@ export interface ReadOptions {
   /** `false` leaves `input` out of the records, which a replay does not need. Default: `true`. */
   readonly inputs?: boolean;
   /**
-   * The head that the first record must follow, at position `from - 1` ({@link emptyHead} for a read from 1): every record is then
-   * checked against the one before, off the main thread where the adapter can. The good part is delivered, then the
-   * read fails with `CORRUPT`, naming the position. So does a log that has another record, or none, at this head.
+   * The head that the first record must follow, at position `from - 1` ({@link emptyHead} for a read from 1): every
+   * record is then checked against the one before, off the main thread where the adapter can. The good part is
+   * delivered, then the read fails with `CORRUPT`, naming the position. So does the read of a log that has another
+   * record, or none, at this head.
    */
   readonly verify?: Head;
 }
@@ -40,7 +41,8 @@ export interface EventLog {
    * The same call again is a success that writes nothing (ids are compared), so that an append with an unknown outcome
    * is simply tried again; what was only partly in is completed.
    *
-   * @throws LogError `WRONG_POSITION`, `OUTCOME_UNKNOWN`, `UNAVAILABLE`, `FULL`, `NOT_ALLOWED`.
+   * @throws LogError `WRONG_POSITION`, `OUTCOME_UNKNOWN`, `UNAVAILABLE`, `FULL`, `NOT_ALLOWED`, `CORRUPT`.
+   * @throws TypeError for records that are not numbered behind `expectedPosition`, or that no log could keep: a bug.
    */
   append(stream: string, expectedPosition: number, decisions: readonly StoredDecision[]): Promise<void>;
 
@@ -51,7 +53,8 @@ export interface EventLog {
    * Reads records from `from` (inclusive, from 1) to the end as it is when the read comes there, in chunks of the
    * adapter's choosing. Hashes are not verified unless asked for: see {@link ReadOptions} and {@link verifyStream}.
    *
-   * @throws LogError `UNAVAILABLE`, `CORRUPT` when a record cannot be read at all or is missing; what is before it is delivered first.
+   * @throws LogError `UNAVAILABLE`; `CORRUPT` when a record cannot be read at all or is missing, after what is good
+   *   before it.
    */
   read(stream: string, from: number, options?: ReadOptions): AsyncIterable<readonly StoredRecord[]>;
 

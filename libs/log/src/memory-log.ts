@@ -154,7 +154,6 @@ export class MemoryLog implements EventLog {
           if (last !== undefined) position = last.position;
           if (verify !== undefined && last !== undefined) verify = { position, hash: last.hash };
         }
-        // eslint-disable-next-line no-unmodified-loop-condition
         if (!changed && !signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {

@@ -18,12 +18,12 @@ const help = 'restore it from a backup taken before, or ask for help with the fi
 export function sqliteFailure(error: unknown, file: string, doing: Doing, about?: string): LogError {
   if (error instanceof LogError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  const code = codeOf(error, text);
+  const { code, number } = codeOf(error, text);
   const where = about === undefined ? `'${file}'` : `'${file}' (${about})`;
   const fail = (kind: LogError['code'], message: string): LogError =>
     new LogError(kind, `${message} (${code}: ${text})`, { cause: error });
 
-  switch (code.split('_', 2).join('_')) {
+  switch (code) {
     case 'SQLITE_FULL':
     case 'ENOSPC':
     case 'EDQUOT':
@@ -63,7 +63,7 @@ export function sqliteFailure(error: unknown, file: string, doing: Doing, about?
         `the log file ${where} cannot be opened: it must be a file, in a directory that this user may write to`,
       );
     case 'SQLITE_IOERR':
-      return ioError(code, file, where, doing, fail);
+      return ioError(number, file, where, doing, fail);
     default:
       return doing === 'commit'
         ? fail('OUTCOME_UNKNOWN', `the append to ${where} may be in: append the same again`)
@@ -80,12 +80,18 @@ function full(fail: Fail, where: string): LogError {
   );
 }
 
-function ioError(code: string, file: string, where: string, doing: Doing, fail: Fail): LogError {
-  if (code === 'SQLITE_IOERR_CORRUPTFS')
+function ioError(
+  number: number | undefined,
+  file: string,
+  where: string,
+  doing: Doing,
+  fail: Fail,
+): LogError {
+  if (number === ioErrorCorruptFileSystem)
     return fail('CORRUPT', `the file system of ${where} is damaged: ${help}`);
   const noSpace = doing !== 'read' && freeSpace(file) < littleSpace;
   // A failed fsync says nothing about what a crash would leave; a write that found no room left nothing complete.
-  if (doing === 'commit' && !(noSpace && code === 'SQLITE_IOERR_WRITE')) {
+  if (doing === 'commit' && !(noSpace && number === ioErrorWrite)) {
     return fail(
       'OUTCOME_UNKNOWN',
       `the disk failed while the append to ${where} was made durable: append the same again`,
@@ -107,14 +113,33 @@ function freeSpace(file: string): number {
   }
 }
 
-function codeOf(error: unknown, text: string): string {
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
-    return error.code;
-  // libsql gives no code, or an empty one, when it cannot open the file, only SQLite's number at the end of the text.
-  const number = /ConnectionFailed\(.*: (\d+)"\)/.exec(text)?.[1];
-  return number === '14'
-    ? 'SQLITE_CANTOPEN'
-    : number === '26'
-      ? 'SQLITE_NOTADB'
-      : `SQLITE_${number ?? 'UNKNOWN'}`;
+/** SQLite's primary result codes, by number: libsql has no name for some of the extended ones. */
+const primaryCodes: Readonly<Record<number, string>> = {
+  1: 'SQLITE_ERROR',
+  3: 'SQLITE_PERM',
+  5: 'SQLITE_BUSY',
+  6: 'SQLITE_LOCKED',
+  8: 'SQLITE_READONLY',
+  10: 'SQLITE_IOERR',
+  11: 'SQLITE_CORRUPT',
+  13: 'SQLITE_FULL',
+  14: 'SQLITE_CANTOPEN',
+  15: 'SQLITE_PROTOCOL',
+  19: 'SQLITE_CONSTRAINT',
+  20: 'SQLITE_MISMATCH',
+  23: 'SQLITE_AUTH',
+  24: 'SQLITE_FORMAT',
+  26: 'SQLITE_NOTADB',
+};
+const ioErrorWrite = 778;
+const ioErrorCorruptFileSystem = 8458;
+
+/** The code of a system error (`ENOSPC`), or SQLite's primary code with the number of the extended one. */
+function codeOf(error: unknown, text: string): { code: string; number?: number } {
+  const { code, rawCode } = (error ?? {}) as { code?: unknown; rawCode?: unknown };
+  // When it cannot open the file libsql gives SQLite's number at the end of the text only.
+  const number =
+    typeof rawCode === 'number' ? rawCode : Number(/ConnectionFailed\(.*: (\d+)"\)/.exec(text)?.[1] ?? 0);
+  if (number > 0) return { code: primaryCodes[number & 0xff] ?? `SQLITE_${number}`, number };
+  return { code: typeof code === 'string' ? code : 'no code' };
 }

@@ -1,10 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { hash as digest } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, statSync, type Stats } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { statSync, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
-import Database from 'libsql';
+import type Database from 'libsql';
 import { emptyHead, type Head } from './chain.js';
 import { LogError } from './errors.js';
 import type { Snapshot } from './event-log.js';
@@ -12,31 +11,22 @@ import { goodPart, lastOf, recordLength, type PackedRecords } from './packed-rec
 import { otherHead, recordsToAdd } from './port-rules.js';
 import type { StoredRecord } from './record.js';
 import { sqliteFailure, type Doing } from './sqlite-errors.js';
+import { openDatabase } from './sqlite-open.js';
 import type { SqliteLogOptions } from './sqlite-protocol.js';
-import { applicationId, pageSize, schema, schemaVersion } from './sqlite-schema.js';
+import { insertRows, prepareStatements, type Row } from './sqlite-statements.js';
 
 /** Rows read at once. More made reading slower (the buffers leave the cache), fewer too (a message for each). */
 const chunkRows = 512;
 /** A chunk is made smaller until it has less than this, however big its records are. */
 const chunkBytes = 4 << 20;
 
-/** Rows written by one statement: that halves the time of a batch. */
-const insertRows = 25;
-
-type Row = readonly unknown[];
-type Statement = Database.Statement;
-
-/**
- * The log file with its connection; everything here blocks, and so it lives in the worker thread.
- *
- * Text is always read as a BLOB: libsql ends the whole process on text that is not UTF-8, which is what a damaged file
- * has, and cuts text at a NUL.
- */
+/** The log file with its connection; everything here blocks, and so it lives in the worker thread. */
 export class SqliteFile {
   readonly #identity: Stats;
   readonly #streamIds = new Map<string, number>();
   readonly #statements: ReturnType<typeof prepareStatements>;
 
+  /** @param db checked already: libsql ends the whole process on a declaration that is not text. */
   private constructor(
     readonly path: string,
     private readonly db: Database.Database,
@@ -48,12 +38,8 @@ export class SqliteFile {
   /** Opens or creates the file and checks its form and the end of each stream. */
   static open(path: string, options: SqliteLogOptions, mustExist: boolean): SqliteFile {
     return guarded(path, 'open', undefined, () => {
-      const isNew = !prepareFile(path, mustExist);
-      const db = new Database(path, { timeout: options.busyTimeout ?? 2000 });
+      const db = openDatabase(path, options, mustExist);
       try {
-        if (isNew) create(db, path, options);
-        else checkForm(db, path);
-        configure(db, options);
         const file = new SqliteFile(path, db);
         file.#checkStreams(options.checkLast ?? 1000);
         return file;
@@ -302,195 +288,6 @@ export class SqliteFile {
       return undefined;
     }
   }
-}
-
-function prepareStatements(db: Database.Database) {
-  const query = (sql: string): Statement => db.prepare(sql).raw() as unknown as Statement;
-  const range = 'stream = ? AND position >= ? AND position < ?';
-  return {
-    streamId: query('SELECT id FROM stream WHERE name = ?'),
-    insertStream: db.prepare('INSERT INTO stream (name) VALUES (?)') as unknown as Statement,
-    streams: query(
-      `SELECT id, CAST(name AS BLOB) FROM stream
-       WHERE EXISTS (SELECT 1 FROM record WHERE record.stream = stream.id)`,
-    ),
-    last: query(
-      'SELECT position, CAST(hash AS BLOB) FROM record WHERE stream = ? ORDER BY position DESC LIMIT 1',
-    ),
-    lastPosition: query('SELECT coalesce(max(position), 0) FROM record WHERE stream = ?'),
-    hashes: query(
-      'SELECT CAST(hash AS BLOB) FROM record WHERE stream = ? AND position BETWEEN ? AND ? ORDER BY position',
-    ),
-    insert: db.prepare(insertInto(1)) as unknown as Statement,
-    insertMany: db.prepare(insertInto(insertRows)) as unknown as Statement,
-    size: query(
-      `SELECT coalesce(sum(octet_length(body) + coalesce(octet_length(input), 0)), 0) FROM record WHERE ${range}`,
-    ),
-    // One row for a whole chunk: making a JavaScript value for each column of each record took longer than reading it.
-    pack: query(
-      `SELECT
-         group_concat(position || ',' || octet_length(body) || ',' || coalesce(octet_length(input), -1)),
-         CAST(? || group_concat(char(10) || body || coalesce(char(10) || input, '') || hash, '') AS BLOB)
-       FROM (SELECT position, body, input, hash FROM record WHERE ${range} ORDER BY position)`,
-    ),
-    badHash: query(
-      `SELECT position FROM record WHERE ${range} AND octet_length(hash) IS NOT 64 ORDER BY position LIMIT 1`,
-    ),
-    counts: query('SELECT stream, count(*), min(position), max(position) FROM record GROUP BY stream'),
-    gap: query(
-      `SELECT min(position) + 1 FROM record AS one WHERE stream = ? AND NOT EXISTS
-         (SELECT 1 FROM record WHERE stream = one.stream AND position = one.position + 1)`,
-    ),
-    dropSnapshot: db.prepare(
-      'DELETE FROM snapshot WHERE stream = ? AND position = ? AND version = ?',
-    ) as unknown as Statement,
-    insertSnapshot: db.prepare(
-      `INSERT INTO snapshot (stream, position, hash, version, saved, checksum, state_gzip)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    ) as unknown as Statement,
-    keepNewest: db.prepare(
-      `DELETE FROM snapshot WHERE stream = ? AND id NOT IN
-         (SELECT id FROM snapshot WHERE stream = ? ORDER BY id DESC LIMIT 2)`,
-    ) as unknown as Statement,
-    snapshotKeys: query('SELECT id FROM snapshot WHERE stream = ? ORDER BY id DESC'),
-    snapshot: query(
-      `SELECT position, CAST(hash AS BLOB), CAST(version AS BLOB), CAST(checksum AS BLOB), CAST(state_gzip AS BLOB)
-       FROM snapshot WHERE id = ?`,
-    ),
-    dataVersion: query('PRAGMA data_version'),
-  };
-}
-
-function insertInto(rows: number): string {
-  const values = Array.from({ length: rows }, () => '(?, ?, ?, ?, ?)').join(', ');
-  return `INSERT INTO record (stream, position, hash, body, input) VALUES ${values}`;
-}
-
-/**
- * Sees to the directory.
- *
- * @returns whether the file is there and not empty.
- */
-function prepareFile(path: string, mustExist: boolean): boolean {
-  const size = sizeOf(path);
-  if (size > 0) return true;
-  if (sizeOf(`${path}-wal`) > 0) {
-    throw new LogError(
-      'CORRUPT',
-      `the log file '${path}' is ${size === 0 ? 'empty' : 'missing'}, but '${path}-wal', a part of it, is not: ` +
-        'put the file back beside it, or move the rest away to begin a new log',
-    );
-  }
-  if (mustExist) {
-    throw new LogError('NOT_ALLOWED', `the log file '${path}' was removed while it was in use: put it back`);
-  }
-  const firstMade = mkdirSync(dirname(path), { recursive: true });
-  // The new names must outlive a crash as the records do.
-  for (
-    let made = dirname(path);
-    firstMade !== undefined && made.length >= firstMade.length;
-    made = dirname(made)
-  ) {
-    syncDirectory(dirname(made));
-  }
-  return false;
-}
-
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return -1;
-    throw error;
-  }
-}
-
-function syncDirectory(directory: string): void {
-  let handle: number | undefined;
-  try {
-    handle = openSync(join(directory, '.'), 'r');
-    fsyncSync(handle);
-  } catch {
-    // Some systems cannot sync a directory (Windows), or let us pass through one but not read it.
-  } finally {
-    if (handle !== undefined) closeSync(handle);
-  }
-}
-
-function create(db: Database.Database, path: string, options: SqliteLogOptions): void {
-  db.exec(`PRAGMA page_size = ${pageSize}`);
-  enterWalMode(db, options.busyTimeout ?? 2000);
-  db.exec('PRAGMA synchronous = FULL');
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    // Another process may have been faster.
-    if (isEmpty(db)) {
-      db.exec(`${schema} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`);
-    }
-    db.exec('COMMIT');
-  } catch (error) {
-    if (db.inTransaction) db.exec('ROLLBACK');
-    throw error;
-  }
-  checkForm(db, path);
-}
-
-/** Refuses what is not a log, before anything in it is changed. A file that was only begun is made anew. */
-function checkForm(db: Database.Database, path: string): void {
-  const application = pragma(db, 'application_id');
-  const version = pragma(db, 'user_version');
-  if (application === 0 && version === 0 && isEmpty(db)) return create(db, path, {});
-  if (application !== applicationId) {
-    throw new LogError(
-      'NOT_ALLOWED',
-      `'${path}' is an SQLite file of another application (id ${application}): name another file for the log`,
-    );
-  }
-  if (version !== schemaVersion) {
-    throw new LogError(
-      'NOT_ALLOWED',
-      `the log file '${path}' has format ${version}, this release knows ${schemaVersion}: use the release that made it, or a newer one`,
-    );
-  }
-}
-
-function configure(db: Database.Database, options: SqliteLogOptions): void {
-  enterWalMode(db, options.busyTimeout ?? 2000);
-  // fullfsync: on macOS a plain fsync does not reach the disk.
-  for (const setting of [
-    'synchronous = FULL',
-    'fullfsync = ON',
-    'checkpoint_fullfsync = ON',
-    'cell_size_check = ON',
-  ]) {
-    db.exec(`PRAGMA ${setting}`);
-  }
-  if (options.maxBytes !== undefined) {
-    const pages = Math.max(1, Math.floor(options.maxBytes / pragma(db, 'page_size')));
-    db.prepare(`PRAGMA max_page_count = ${pages}`).raw().get();
-  }
-}
-
-/** SQLite does not wait by itself when another process changes the mode at the same time. */
-function enterWalMode(db: Database.Database, timeout: number): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (const until = Date.now() + timeout; ; Atomics.wait(pause, 0, 0, 10)) {
-    try {
-      db.prepare('PRAGMA journal_mode = WAL').raw().get();
-      return;
-    } catch (error) {
-      const code = (error as { code?: string }).code ?? '';
-      if (!code.startsWith('SQLITE_BUSY') || Date.now() > until) throw error;
-    }
-  }
-}
-
-function isEmpty(db: Database.Database): boolean {
-  return (db.prepare('SELECT count(*) FROM sqlite_schema').raw().get() as Row)[0] === 0;
-}
-
-function pragma(db: Database.Database, name: string): number {
-  return Number((db.prepare(`PRAGMA ${name}`).raw().get() as Row)[0]);
 }
 
 /** Text that was read as a BLOB. */

@@ -156,7 +156,7 @@ describe('SqliteLog', () => {
     test('other tables', async () => {
       await (await openLog()).close();
       withDatabase(file, (db) => db.exec('DROP VIEW log; DROP TABLE record'));
-      await refused('CORRUPT', /tables of the log file/);
+      await refused('CORRUPT', /its table 'record' is not as it was made/);
     });
 
     test('random bytes', async () => {

@@ -7,3 +7,4 @@ export * from './inputs/vm.dto.js';
 export { deadCluster, isReadable, readInput, type RawInput, type ReadInput, type UnreadableInput } from './read-input.js';
 export * from './subjects.js';
 export { subjectOf, writeEvent, type RelayedRecord } from './write-event.js';
+export * from './settings.js';

@@ -6,14 +6,15 @@ import { hash53 } from '../naming.js';
 import { isRefusal, planNics, specOf, startedNic, type NicPlan } from '../nic-plan.js';
 import {
   isPlaced,
-  matchOnHost,
   placeVfs,
   placeWithoutVfs,
   type Misfit,
   type Need,
+  type Placed,
   type PlacementRequest,
 } from '../placement.js';
 import type { Host, State, Vf, Vm } from '../state.js';
+import type { RefusalCode } from '../refusal-codes.js';
 import { explainMisfit } from './misfit-message.js';
 
 type StartInput = Input<'VmStartRequested'>;
@@ -54,7 +55,7 @@ export function decideStart(state: State, vm: Vm | undefined, input: StartInput)
       const allocation = decision.allocate({ id: data.vmId, tenant }, plan, vf, 'start');
       nics.push(startedNic(plan, { allocationId: allocation, pf: vf.pf.address, vf: vf.report.pciAddress }));
     } else if (plan.type === 'vf') {
-      decision.add('NicDegraded', { vmId: data.vmId, nicId: plan.nicId, reason: 'VF_EXHAUSTED' });
+      decision.add('NicDegraded', { vmId: data.vmId, nicId: plan.nicId, reason: placement.lack });
       nics.push(startedNic(plan, { degraded: true }));
     } else {
       nics.push(startedNic(plan));
@@ -140,6 +141,8 @@ interface Placement {
   readonly vfs: ReadonlyMap<string, Vf>;
   readonly score: number;
   readonly candidates: number;
+  /** Why NICs fall back, where some do. */
+  readonly lack?: RefusalCode;
 }
 
 const needOf = (plan: NicPlan): Need => ({ nicId: plan.nicId, network: plan.network, last: plan.last });
@@ -165,20 +168,25 @@ function withVfs(state: State, input: StartInput, wanted: readonly NicPlan[]): P
     new Map(plans.map((plan, index) => [plan.nicId, vfs[index] as Vf]));
   if (isPlaced(all)) return { ...all, vfs: byNic(wanted, all.vfs) };
 
-  // VM-10: without the NICs that may do without a VF; then as many of those as the host still serves, in order.
+  // VM-10: without the NICs that may do without a VF; then each of those, in order, for which a host still has one.
   let served = wanted.filter((plan) => plan.onExhaustion === 'fail');
   if (served.length === wanted.length) return all;
-  const rest = served.length === 0 ? withoutVfs(state, input) : placeVfs(state, request(served));
-  if (!('host' in rest)) return served.length === 0 ? rest : all;
-  const { host, score, candidates } = rest;
-  let vfs: readonly Vf[] = Array.isArray(rest.vfs) ? (rest.vfs as readonly Vf[]) : [];
-  for (const plan of wanted) {
-    if (plan.onExhaustion === 'fail') continue;
-    const more = [...served, plan];
-    const matched = matchOnHost(host, request(more));
-    if (matched === undefined) continue;
-    served = more;
-    vfs = matched;
+  let best: Placed | undefined;
+  if (served.length > 0) {
+    const needed = placeVfs(state, request(served));
+    if (!isPlaced(needed)) return needed;
+    best = needed;
   }
-  return { host, vfs: byNic(served, vfs), score, candidates };
+  for (const plan of wanted) {
+    // All of them together were asked for above.
+    if (plan.onExhaustion === 'fail' || served.length + 1 === wanted.length) continue;
+    const more = [...served, plan];
+    const placed = placeVfs(state, request(more));
+    if (!isPlaced(placed)) continue;
+    served = more;
+    best = placed;
+  }
+  const placement: Placement | Misfit =
+    best === undefined ? withoutVfs(state, input) : { ...best, vfs: byNic(served, best.vfs) };
+  return 'host' in placement ? { ...placement, lack: all.reason } : placement;
 }

@@ -1,0 +1,29 @@
+import type { LoggerService } from '@nestjs/common';
+import { pino, type Logger as Pino } from 'pino';
+import type { Logger } from '#pipeline';
+import type { LogLevel } from '#wire';
+
+/** The process's log: JSON lines on stderr, because stdout belongs to the ready line. */
+export function createLog(level: LogLevel): Pino {
+  return pino(
+    { level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: pino.stdSerializers.err } },
+    pino.destination({ dest: 2, sync: false }),
+  );
+}
+
+/** The pipeline's logger on pino. */
+export const pipelineLogger = (log: Pino): Logger => ({
+  debug: (message, facts) => log.debug(facts ?? {}, message),
+  info: (message, facts) => log.info(facts ?? {}, message),
+  warn: (message, facts) => log.warn(facts ?? {}, message),
+  error: (message, facts) => log.error(facts ?? {}, message),
+});
+
+/** Nest's logger on pino. What Nest says of its own modules at start is of interest to nobody but its developers. */
+export const nestLogger = (log: Pino): LoggerService => ({
+  log: (message: unknown) => log.debug({ message }, 'nest'),
+  debug: (message: unknown) => log.debug({ message }, 'nest'),
+  verbose: (message: unknown) => log.trace({ message }, 'nest'),
+  warn: (message: unknown) => log.warn({ message }, 'nest'),
+  error: (message: unknown) => log.error({ message }, 'nest'),
+});

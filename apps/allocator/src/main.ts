@@ -1,0 +1,13 @@
+import { readSettings, SettingsError } from '#wire';
+import { createLog } from './logging.js';
+import { runProcess } from './run.js';
+import { startService } from './service.js';
+
+await runProcess(async () => {
+  const settings = readSettings(process.env);
+  const { natsUrl } = settings;
+  if (natsUrl === undefined) {
+    throw new SettingsError('VF_NATS_URL', 'the allocator needs a NATS server, such as nats://127.0.0.1:4222');
+  }
+  return startService(settings, natsUrl, createLog(settings.logLevel));
+});

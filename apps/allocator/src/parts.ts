@@ -1,0 +1,61 @@
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { connectNats, type NatsBroker } from '#broker';
+import { MemoryLog, SqliteLog, type EventLog } from '#log';
+import { systemClock, type AllocatorOptions, type Logger } from '#pipeline';
+import { SettingsError, type Settings } from '#wire';
+
+/** Opens the event log that the settings name. */
+export async function openEventLog({ eventLog, dataDir }: Settings): Promise<EventLog> {
+  switch (eventLog.kind) {
+    case 'memory':
+      return new MemoryLog();
+    case 'sqlite': {
+      if (eventLog.file === undefined) await mkdir(dataDir, { recursive: true });
+      return SqliteLog.open(eventLog.file ?? join(dataDir, 'events.db'));
+    }
+    case 'kurrentdb':
+    case 'jetstream':
+      throw new SettingsError('VF_EVENT_LOG', `this version has no ${eventLog.kind} log yet; use sqlite:<file> or memory:`);
+  }
+}
+
+/** Connects to NATS as the settings say. */
+export function connect(settings: Settings, url: string, log: Logger): Promise<NatsBroker> {
+  const { natsTls } = settings;
+  return connectNats({
+    url: url.split(',').map((one) => one.trim()),
+    name: 'vf-scheduler',
+    credentialsFile: settings.natsCreds,
+    tls:
+      natsTls === undefined
+        ? undefined
+        : { caFile: natsTls.ca, certFile: natsTls.cert, keyFile: natsTls.key },
+    log: (level, message, facts) => log[level](message, facts),
+    streams: {
+      inputMaxBytes: settings.inMaxBytes,
+      outputMaxBytes: settings.outMaxBytes,
+      outputMaxAge: settings.outMaxAge,
+      storage: settings.eventLog.kind === 'memory' ? 'memory' : 'file',
+    },
+  });
+}
+
+/** What an allocator works with. */
+export const allocatorOptions = (
+  settings: Settings,
+  broker: NatsBroker,
+  log: EventLog,
+  logger: Logger,
+): Omit<AllocatorOptions, 'dispatch'> => ({
+  broker,
+  log,
+  logger,
+  clock: systemClock,
+  instance: `${hostname()}:${process.pid}`,
+  clusters: settings.clusters,
+  maxClusters: settings.maxClusters,
+  rememberedInputs: settings.rememberedInputs,
+  outMaxAge: settings.outMaxAge,
+});

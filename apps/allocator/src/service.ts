@@ -1,0 +1,80 @@
+import { Module, type INestApplication } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { Logger as Pino } from 'pino';
+import { ApiModule, QueryResponder, type ApiParts } from '#api';
+import type { Settings } from '#wire';
+import { AllocatorModule } from './allocator.module.js';
+import { BatchStrategy } from './batch-strategy.js';
+import { nestLogger, pipelineLogger } from './logging.js';
+import { allocatorOptions, connect, openEventLog } from './parts.js';
+
+/** A running scheduler. */
+export interface Service {
+  /** What the ready line says. */
+  readonly ready: { readonly ready: true; readonly nats: string; readonly http: string; readonly log: string };
+  /** Drains: stops reading, finishes the batch, relays, closes. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts the write side and the queries together on a NATS server, and serves.
+ *
+ * @throws what keeps it from serving: a sentence for the operator.
+ */
+export async function startService(settings: Settings, natsUrl: string, log: Pino): Promise<Service> {
+  const logger = pipelineLogger(log);
+  const closers: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) {
+      await closer().catch((error: unknown) => log.warn({ error }, 'closing'));
+    }
+  };
+  try {
+    const eventLog = await openEventLog(settings);
+    closers.push(() => eventLog.close());
+    const broker = await connect(settings, natsUrl, logger);
+    closers.push(() => broker.close());
+    const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger));
+    const app = await createApp({ allocator: strategy.allocator, broker, log: eventLog, logger }, log);
+    closers.push(() => app.close());
+    await listen(app, settings);
+    const responder = app.get(QueryResponder);
+    responder.start();
+    closers.push(() => responder.stop());
+    app.connectMicroservice({ strategy });
+    await app.startAllMicroservices();
+    return {
+      ready: { ready: true, nats: natsUrl, http: await app.getUrl(), log: eventLog.name },
+      stop: close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> {
+  @Module({ imports: [AllocatorModule, ApiModule.with(parts)] })
+  class SchedulerModule {}
+  return NestFactory.create(SchedulerModule, { logger: nestLogger(log), abortOnError: false, bodyParser: true });
+}
+
+/** @throws Error naming the variable when the port is taken or the address is not ours. */
+async function listen(app: INestApplication, { httpHost, httpPort }: Settings): Promise<void> {
+  try {
+    await app.listen(httpPort, httpHost);
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    if (code === 'EADDRINUSE') {
+      throw new Error(`port ${httpPort} on ${httpHost} is in use: set VF_HTTP_PORT to another one, or to 0 for any free one`, {
+        cause: error,
+      });
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+      throw new Error(`cannot listen on ${httpHost}:${httpPort} (${code}): check VF_HTTP_HOST and VF_HTTP_PORT`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}

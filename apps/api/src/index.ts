@@ -1,0 +1,3 @@
+export { ApiModule } from './api.module.js';
+export { answerQuery, QueryError, type ApiParts, type QueryErrorCode } from './queries.js';
+export { QueryResponder } from './query-responder.js';

@@ -1,0 +1,33 @@
+import 'reflect-metadata';
+import { IsOptional, Matches } from 'class-validator';
+
+const IDENTIFIER = /^[A-Za-z0-9_-]{1,64}$/;
+const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
+
+/** Every query may ask for an answer that is at least as new as a position. */
+export class AnyQuery {
+  @IsOptional() @Matches(/^\d{1,15}$/, { message: '$property must be a position: digits' }) atLeast?: string;
+}
+
+/** VFs by PF: of the fleet, a host or a network. */
+export class AvailabilityQuery extends AnyQuery {
+  @IsOptional() @Matches(IDENTIFIER) hostId?: string;
+  @IsOptional() @Matches(/^.{1,64}$/) physicalNetwork?: string;
+  @IsOptional() @Matches(IDENTIFIER) networkId?: string;
+}
+export class VmQuery extends AnyQuery {
+  @Matches(IDENTIFIER) vmId!: string;
+}
+export class VfQuery extends AnyQuery {
+  @Matches(IDENTIFIER) hostId!: string;
+  @Matches(PCI_ADDRESS) vf!: string;
+}
+export class HostQuery extends AnyQuery {
+  @Matches(IDENTIFIER) hostId!: string;
+}
+/** What a request led to, by its CloudEvent id. */
+export class OutcomeQuery extends AnyQuery {
+  @Matches(/^[A-Za-z0-9_:./-]{1,128}$/) id!: string;
+}
+/** The hash chain, checked from the first event. */
+export class VerifyQuery extends AnyQuery {}

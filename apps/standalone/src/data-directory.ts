@@ -1,0 +1,44 @@
+import { access, constants, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import Database from 'libsql';
+
+/** A data directory that is ours until it is let go. */
+export interface DataDirectory {
+  readonly path: string;
+  release(): void;
+}
+
+/**
+ * Takes a data directory for this process alone. The lock is one that the operating system takes back when the process ends, however it
+ * ends, so there is no stale lock to clean up.
+ *
+ * @throws Error with a sentence: no permission, not a directory, or another standalone works there.
+ */
+export async function takeDataDirectory(directory: string): Promise<DataDirectory> {
+  const path = resolve(directory);
+  try {
+    await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? '';
+    const why =
+      code === 'EACCES' || code === 'EPERM' || code === 'EROFS' ? 'there is no permission to write there' : `${code}`;
+    throw new Error(`the data directory ${path} cannot be used (${why}): set VF_DATA_DIR to one that can be written`, {
+      cause: error,
+    });
+  }
+  const database = new Database(join(path, 'standalone.lock'), { timeout: 0 });
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if (/lock|busy/i.test(String(error))) {
+      throw new Error(
+        `another standalone works on the data directory ${path}: stop it, or set VF_DATA_DIR to another directory`,
+        { cause: error },
+      );
+    }
+    throw new Error(`the data directory ${path} cannot be locked: ${String(error)}`, { cause: error });
+  }
+  return { path, release: () => database.close() };
+}

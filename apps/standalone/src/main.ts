@@ -1,0 +1,5 @@
+import { runProcess } from '#allocator';
+import { readSettings } from '#wire';
+import { startStandalone } from './standalone.js';
+
+await runProcess(() => startStandalone(readSettings(process.env)));

@@ -1,0 +1,83 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createLog, startService, type Service } from '#allocator';
+import { endLeftBehindServer, findNatsServer, startNatsServer, type NatsServerProcess } from '#broker';
+import type { Settings } from '#wire';
+import { takeDataDirectory } from './data-directory.js';
+
+/** Everything in one process: the scheduler, and a nats-server of its own unless the settings name one. */
+export interface Standalone extends Service {
+  /** Resolves when its own nats-server ends by itself. */
+  readonly died: Promise<Error>;
+}
+
+/**
+ * Starts everything.
+ *
+ * @throws what keeps it from serving: a sentence for the operator. Nothing is left running then.
+ */
+export async function startStandalone(settings: Settings): Promise<Standalone> {
+  const log = createLog(settings.logLevel);
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const directory = await takeDataDirectory(settings.dataDir);
+    closers.push(async () => directory.release());
+    let { natsUrl } = settings;
+    // A server that is not ours may go away and come back.
+    let died = new Promise<Error>(() => undefined);
+    if (natsUrl === undefined) {
+      const server = await ownServer(settings, directory.path, closers, (message) => log.warn(message));
+      natsUrl = server.url;
+      died = deathOf(server, closers);
+    }
+    const service = await startService({ ...settings, dataDir: directory.path }, natsUrl, log);
+    closers.push(() => service.stop());
+    return { ready: service.ready, stop: close, died };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Resolves when the server ends while nobody asked it to. */
+function deathOf(server: NatsServerProcess, closers: (() => Promise<void>)[]): Promise<Error> {
+  let asked = false;
+  closers.push(async () => {
+    asked = true;
+  });
+  return new Promise((resolve) => {
+    void server.exited.then(({ code, signal }) => {
+      if (!asked) resolve(new Error(`nats-server ended by itself (${signal ?? `exit code ${code}`}); start again`));
+    });
+  });
+}
+
+/** A nats-server on the data directory; one that a killed standalone left behind there is ended first. */
+async function ownServer(
+  settings: Settings,
+  dataDir: string,
+  closers: (() => Promise<void>)[],
+  warn: (message: string) => void,
+): Promise<NatsServerProcess> {
+  const ended = await endLeftBehindServer(dataDir);
+  if (ended !== undefined) warn(`ended nats-server ${ended}, which an earlier standalone had left behind`);
+  const { path: binary } = await findNatsServer({ configured: settings.natsServer, onWarning: warn });
+  let storeDir = dataDir;
+  if (settings.eventLog.kind === 'memory') {
+    // A log in memory begins anew with each start, and so must the streams beside it.
+    storeDir = await mkdtemp(join(tmpdir(), 'vf-scheduler-'));
+    closers.push(() => rm(storeDir, { recursive: true, force: true }));
+  }
+  const server = await startNatsServer({
+    binary,
+    dataDir: storeDir,
+    port: settings.natsPort,
+    syncInterval: settings.natsSync,
+  });
+  closers.push(() => server.stop());
+  return server;
+}

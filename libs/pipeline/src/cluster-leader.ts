@@ -1,0 +1,384 @@
+import { BrokerError, type Broker, type DeadLetter, type InputMessage, type OutputMessage } from '#broker';
+import {
+  dumpState,
+  hasDeadlines,
+  recall,
+  STATE_VERSION,
+  step,
+  type Input,
+  type PlacedEvent,
+  type State,
+} from '#domain';
+import { LogError, type EventLog, type Head, type StoredDecision } from '#log';
+import { inputSubject, isReadable, readInput } from '#wire';
+import type { Clock } from './clock.js';
+import { PipelineError } from './errors.js';
+import { loadState } from './load.js';
+import type { Logger } from './logger.js';
+import { resumeAfter, verifyOutput } from './positions.js';
+import { Relay } from './relay.js';
+import { persist } from './retry.js';
+import { sealDecision } from './seal.js';
+
+/** One append carries at most this many bytes of records: KurrentDB takes 1 MiB, events and framing together. */
+const MAX_APPEND_BYTES = 768 * 1024;
+/** Events that may wait for the relay before no more is decided. */
+const MOST_UNRELAYED = 20_000;
+const TICK_EVERY = 1000;
+/** A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more often than the last. */
+const SNAPSHOT_EVENTS = 100_000;
+const SNAPSHOT_AFTER = 300_000;
+const SNAPSHOT_PAUSE = 10_000;
+/** What changes nothing (ticks, signs of life) is purged from `VF_IN` this often, in milliseconds. */
+const PURGE_EVERY = 60_000;
+
+export interface LeaderOptions {
+  readonly broker: Broker;
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Inputs that are known again (EX-6). */
+  readonly rememberedInputs: number;
+  /** How long `VF_OUT` keeps events, in milliseconds. */
+  readonly outMaxAge: number;
+}
+
+/** What is decided and not yet on its way to the log. */
+interface Segment {
+  readonly decisions: readonly StoredDecision[];
+  readonly messages: readonly OutputMessage[];
+  /** What could not be taken, in order; to be dead-lettered before the decisions are appended. */
+  readonly dead: readonly DeadLetter[];
+  /** Whether `dead` was judged by the state, so that all before it must be durable first. */
+  readonly judged: boolean;
+  /** Position before the first decision. */
+  readonly from: number;
+  /** Sequence of the last input in it. */
+  readonly sequence: number;
+  /** How many of the inputs it was given are in it. */
+  readonly taken: number;
+}
+
+/** Numbers for health and metrics. */
+export interface LeaderStatus {
+  readonly position: number;
+  readonly durable: number;
+  readonly unrelayed: number;
+  readonly inputSequence: number;
+}
+
+/**
+ * One cluster, led: read → check → decide → append → relay.
+ *
+ * While one append is in flight, and never two, the next batch is decided; nothing that was decided leaves before its append is
+ * durable. Whatever goes wrong for good ends the leader: what it had decided is dropped, and the next one loads from the log.
+ */
+export class ClusterLeader {
+  /** Follow `VF_IN` behind this sequence. */
+  readonly resumeAfter: number;
+  private readonly stopping = new AbortController();
+  private readonly failing = new AbortController();
+  private inFlight: Promise<void> = Promise.resolve();
+  private durable: number;
+  private readonly durableWaiters: { readonly position: number; readonly resolve: () => void }[] = [];
+  private inputSequence: number;
+  private readonly inputStream: string;
+  private snapshotAt: { position: number; time: number };
+  private purgedAt: number;
+  private upkeep: Promise<void> = Promise.resolve();
+  private ticking: Promise<void> | undefined;
+
+  private constructor(
+    readonly cluster: string,
+    private readonly options: LeaderOptions,
+    private readonly state: State,
+    private head: Head,
+    private readonly relay: Relay,
+    start: { readonly after: number; readonly stream: string; readonly snapshot: number },
+  ) {
+    this.durable = head.position;
+    this.resumeAfter = start.after;
+    this.inputSequence = start.after;
+    this.inputStream = start.stream;
+    const now = options.clock.now();
+    this.snapshotAt = { position: start.snapshot, time: now };
+    this.purgedAt = now;
+  }
+
+  /**
+   * Loads a cluster and verifies its positions.
+   *
+   * @throws LogError, BrokerError, PipelineError: why it cannot be led.
+   */
+  static async open(cluster: string, options: LeaderOptions): Promise<ClusterLeader> {
+    const { broker, log, logger, clock } = options;
+    const begun = clock.now();
+    const { state, head, snapshot } = await loadState(log, cluster, options);
+    const relayed = await verifyOutput(broker, log, cluster, head);
+    const { created } = await broker.input.info();
+    const after = await resumeAfter(broker, state, logger);
+    const relay = new Relay({ ...options, cluster }, relayed, head.position);
+    const leader = new ClusterLeader(cluster, options, state, head, relay, { after, stream: created, snapshot });
+    relay.start();
+    logger.info(`leading cluster '${cluster}' from position ${head.position}`, {
+      snapshot,
+      relayed,
+      after,
+      milliseconds: clock.now() - begun,
+    });
+    return leader;
+  }
+
+  /** Aborts when the leader has failed; `reason` says why. */
+  get failed(): AbortSignal {
+    return this.failing.signal;
+  }
+
+  get status(): LeaderStatus {
+    return {
+      position: this.state.position,
+      durable: this.durable,
+      unrelayed: this.relay.backlog,
+      inputSequence: this.inputSequence,
+    };
+  }
+
+  /**
+   * Decides a batch and starts its append; resolves as soon as the next batch may come.
+   *
+   * @param messages inputs of this cluster in order of sequence; those that were taken before are passed over.
+   */
+  async process(messages: readonly InputMessage[]): Promise<void> {
+    await this.relay.below(MOST_UNRELAYED, this.failing.signal);
+    let rest = messages;
+    while (rest.length > 0) {
+      this.failing.signal.throwIfAborted();
+      const segment = this.decide(rest);
+      await this.commit(segment);
+      rest = rest.slice(segment.taken);
+    }
+  }
+
+  /**
+   * Reads the state as it is after all that was decided until now, once that is durable.
+   *
+   * @throws the leader's failure, if it fails meanwhile.
+   */
+  async read<T>(reader: (state: State) => T): Promise<T> {
+    const result = reader(this.state);
+    await this.untilDurable(this.state.position);
+    return result;
+  }
+
+  /** Begins to keep time: while something can fall due, a `Tick` goes into `VF_IN` every second. */
+  startTicking(): void {
+    this.ticking ??= this.tick();
+  }
+
+  /** Finishes what is on its way, takes a snapshot if it is worth it, and lets go. No batch may come any more. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.ticking;
+    await this.inFlight;
+    await this.upkeep;
+    if (!this.failing.signal.aborted) {
+      await this.relay.below(0, AbortSignal.any([this.failing.signal, AbortSignal.timeout(5000)]));
+      if (this.state.position - this.snapshotAt.position >= 1000) {
+        await this.saveSnapshot().catch((error: unknown) => {
+          this.options.logger.warn(`no snapshot of '${this.cluster}' was taken`, { error });
+        });
+      }
+    }
+    await this.relay.stop();
+  }
+
+  /** Decides inputs until all are decided, the append is large enough, or one needs what is before it to be durable. */
+  private decide(messages: readonly InputMessage[]): Segment {
+    const decisions: StoredDecision[] = [];
+    const outputs: OutputMessage[] = [];
+    const dead: DeadLetter[] = [];
+    const from = this.state.position;
+    let bytes = 0;
+    let taken = 0;
+    let judged = false;
+    for (const message of messages) {
+      if (bytes >= MAX_APPEND_BYTES) break;
+      if (message.sequence <= this.inputSequence) {
+        taken++;
+        continue;
+      }
+      const read = readInput(message);
+      if (!isReadable(read)) {
+        dead.push(this.deadLetter(message, read.problem, read.eventId));
+      } else {
+        const known = recall(this.state, read.input);
+        if (known === 'conflict') {
+          // Judged by decisions that may not be durable yet: it goes alone, behind them.
+          if (taken > 0) break;
+          judged = true;
+          const why = `the id ${read.input.id} was used before with other content; an id is used once`;
+          dead.push(this.deadLetter(message, why, read.input.id));
+        } else if (known === 'new') {
+          const events = this.step(message, read.input, dead);
+          if (events.length > 0) {
+            const { sealed, head } = sealDecision(this.cluster, this.head, read, events);
+            this.head = head;
+            decisions.push(sealed.records);
+            for (const record of sealed.records) bytes += record.body.length + (record.input?.length ?? 0);
+            for (const output of sealed.messages) outputs.push(output);
+          }
+        }
+      }
+      this.inputSequence = message.sequence;
+      taken++;
+      if (judged) break;
+    }
+    return { decisions, messages: outputs, dead, judged, from, sequence: this.inputSequence, taken };
+  }
+
+  /**
+   * Decides an input. A decider that throws has a defect, and has changed nothing yet: then this input is put aside with what it said,
+   * and the next one is served. A defect that shows while events are taken in ends the leader.
+   */
+  private step(message: InputMessage, input: Input, dead: DeadLetter[]): readonly PlacedEvent[] {
+    const { position } = this.state;
+    try {
+      return step(this.state, input, { stream: this.inputStream, sequence: message.sequence });
+    } catch (error) {
+      if (this.state.position !== position || this.state.lastCause?.id === input.id) throw error;
+      this.options.logger.error(`a defect: input ${input.id} could not be decided`, { error });
+      const what = error instanceof Error ? error.message : String(error);
+      dead.push(this.deadLetter(message, `a defect in the scheduler, please report it: ${what}`, input.id));
+      return [];
+    }
+  }
+
+  private deadLetter(message: InputMessage, reason: string, eventId: string | undefined): DeadLetter {
+    const { sequence, subject, headers, payload } = message;
+    return { stream: this.inputStream, sequence, subject, reason, eventId, headers, payload };
+  }
+
+  /** Waits for the append before, then sends the dead letters, then starts the append. */
+  private async commit(segment: Segment): Promise<void> {
+    await this.inFlight;
+    this.failing.signal.throwIfAborted();
+    if (segment.dead.length > 0) {
+      await this.guard(() =>
+        this.persistently(`dead-lettering for '${this.cluster}'`, () =>
+          this.options.broker.dead.publish(this.cluster, segment.dead),
+        ),
+      );
+    }
+    if (segment.decisions.length > 0) {
+      this.inFlight = this.guard(() => this.append(segment)).catch(() => undefined);
+      return;
+    }
+    this.keepUp(segment.sequence);
+  }
+
+  private async append({ decisions, from, messages, sequence }: Segment): Promise<void> {
+    const { log } = this.options;
+    await this.persistently(`appending to the log of '${this.cluster}'`, () =>
+      log.append(this.cluster, from, decisions),
+    );
+    this.durable = from + messages.length;
+    this.relay.offer(messages);
+    while (this.durableWaiters[0] !== undefined && this.durableWaiters[0].position <= this.durable) {
+      this.durableWaiters.shift()?.resolve();
+    }
+    this.keepUp(sequence);
+  }
+
+  private persistently<T>(what: string, call: () => Promise<T>): Promise<T> {
+    return persist(what, call, { ...this.options, signal: this.failing.signal });
+  }
+
+  /** Runs a step; its failure is the leader's. */
+  private async guard<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  /** Ends the leader: it decides nothing more. */
+  fail(error: unknown): void {
+    if (this.failing.signal.aborted) return;
+    const deposed = error instanceof LogError && error.code === 'WRONG_POSITION';
+    this.failing.abort(
+      deposed ? new PipelineError('DEPOSED', `cluster '${this.cluster}': ${error.message}`, { cause: error }) : error,
+    );
+    for (const waiter of this.durableWaiters.splice(0)) waiter.resolve();
+  }
+
+  private async untilDurable(position: number): Promise<void> {
+    if (position > this.durable && !this.failing.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.durableWaiters.push({ position, resolve });
+      });
+    }
+    this.failing.signal.throwIfAborted();
+  }
+
+  /** Snapshots and purges when they are due; in the background, one at a time, and never in the way of a decision for long. */
+  private keepUp(sequence: number): void {
+    const now = this.options.clock.now();
+    const events = this.state.position - this.snapshotAt.position;
+    const age = now - this.snapshotAt.time;
+    const due = (events >= SNAPSHOT_EVENTS && age >= SNAPSHOT_PAUSE) || (events > 0 && age >= SNAPSHOT_AFTER);
+    if (!due && now - this.purgedAt < PURGE_EVERY) return;
+    this.purgedAt = now;
+    const { position } = this.state;
+    if (due) this.snapshotAt = { position, time: now };
+    const snapshot = due ? this.takeSnapshot() : undefined;
+    this.upkeep = this.upkeep
+      .then(async () => {
+        await this.untilDurable(position);
+        if (snapshot !== undefined) await this.options.log.saveSnapshot(this.cluster, snapshot);
+        // The last input that was taken stays, so that the next leader can see that VF_IN is the one it was.
+        await this.options.broker.input.purge(this.cluster, sequence);
+      })
+      .catch((error: unknown) => {
+        this.options.logger.warn(`upkeep of '${this.cluster}' did not work; it is tried again`, { error });
+      });
+  }
+
+  private takeSnapshot() {
+    const { position, hash } = this.head;
+    return { position, hash, version: STATE_VERSION, state: dumpState(this.state) };
+  }
+
+  private async saveSnapshot(): Promise<void> {
+    await this.untilDurable(this.state.position);
+    await this.options.log.saveSnapshot(this.cluster, this.takeSnapshot());
+    await this.options.broker.input.purge(this.cluster, this.inputSequence);
+  }
+
+  private async tick(): Promise<void> {
+    const { broker, clock } = this.options;
+    const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
+    while (!signal.aborted) {
+      await clock.sleep(TICK_EVERY, signal);
+      if (signal.aborted || !hasDeadlines(this.state)) continue;
+      const now = clock.now();
+      const id = `tick:${this.cluster}:${now}`;
+      const event = {
+        specversion: '1.0',
+        id,
+        source: `/vf-scheduler/${this.cluster}`,
+        type: 'Tick',
+        time: new Date(now).toISOString(),
+        data: {},
+      };
+      const subject = inputSubject(this.cluster, 'cluster', this.cluster, 'Tick');
+      try {
+        await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+      } catch (error) {
+        // A lost tick is made good by the next; a broker that is away is the follower's to report.
+        if (!(error instanceof BrokerError)) this.fail(error);
+      }
+    }
+  }
+}

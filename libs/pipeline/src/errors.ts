@@ -1,0 +1,21 @@
+/**
+ * What keeps an allocator from leading a cluster until a person has looked:
+ *
+ * - `LOG_BEHIND`: the log is shorter than what was relayed from it.
+ * - `LOG_DIFFERS`: the log and `VF_OUT_<cluster>` tell different histories.
+ * - `DEPOSED`: another allocator writes to the cluster; load again.
+ */
+export type PipelineErrorCode = 'LOG_BEHIND' | 'LOG_DIFFERS' | 'DEPOSED';
+
+/** An error of the pipeline. The message says what, why and what to do. */
+export class PipelineError extends Error {
+  override readonly name = 'PipelineError';
+
+  constructor(
+    readonly code: PipelineErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}

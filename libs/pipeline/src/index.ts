@@ -1,0 +1,7 @@
+export { Allocator, DEFAULT_CLUSTER, type AllocatorOptions, type ClusterStatus, type InputBatch } from './allocator.js';
+export { systemClock, type Clock } from './clock.js';
+export { ClusterLeader, type LeaderOptions, type LeaderStatus } from './cluster-leader.js';
+export { PipelineError, type PipelineErrorCode } from './errors.js';
+export { loadState, type Loaded } from './load.js';
+export { silentLogger, type Logger } from './logger.js';
+export { messageOf, placedEvent, sealDecision, type SealedDecision } from './seal.js';

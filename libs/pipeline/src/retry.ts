@@ -1,0 +1,45 @@
+import { BrokerError } from '#broker';
+import { isTransient } from '#log';
+import type { Clock } from './clock.js';
+import type { Logger } from './logger.js';
+
+const FIRST_WAIT = 50;
+const LONGEST_WAIT = 2000;
+/** A fault that lasts is said again this often, in milliseconds. */
+const SAY_AGAIN = 30_000;
+
+/** Whether the same call again can succeed without a person. */
+const passes = (error: unknown): boolean =>
+  isTransient(error) || (error instanceof BrokerError && error.code === 'UNAVAILABLE');
+
+/**
+ * Does something until it succeeds, fails for good, or `signal` aborts; waits longer each time, and says what is the matter once, not
+ * each time.
+ *
+ * @throws what the call threw, when it is not a passing fault, or when the signal has aborted.
+ */
+export async function persist<T>(
+  what: string,
+  call: () => Promise<T>,
+  { clock, logger, signal }: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<T> {
+  let wait = FIRST_WAIT;
+  let saidAt: number | undefined;
+  for (;;) {
+    try {
+      const result = await call();
+      if (saidAt !== undefined) logger.info(`${what}: works again`);
+      return result;
+    } catch (error) {
+      if (!passes(error) || signal.aborted) throw error;
+      const now = clock.now();
+      if (saidAt === undefined || now - saidAt >= SAY_AGAIN) {
+        saidAt = now;
+        logger.warn(`${what}: ${error instanceof Error ? error.message : String(error)}; trying on`);
+      }
+      await clock.sleep(wait, signal);
+      if (signal.aborted) throw error;
+      wait = Math.min(wait * 2, LONGEST_WAIT);
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import { DECIDER_VERSION, EVENT_SCHEMA, type PlacedEvent } from '#domain';
+import { canonicalJson, sealRecord, type EventBody, type Head, type StoredRecord } from '#log';
+import { writeEvent, type ReadInput } from '#wire';
+import type { OutputMessage } from '#broker';
+
+/** A decision on its way: its records for the log, and what goes out once they are durable. */
+export interface SealedDecision {
+  readonly records: readonly StoredRecord[];
+  readonly messages: readonly OutputMessage[];
+}
+
+/**
+ * Puts the events of one decision in their places in the hash chain, behind `head`.
+ *
+ * The body is put together from its parts, in the order of canonical JSON (RFC 8785), so that `data` is written once for the log
+ * and for the wire.
+ */
+export function sealDecision(
+  cluster: string,
+  head: Head,
+  read: Pick<ReadInput, 'correlationId' | 'traceparent' | 'text'>,
+  events: readonly PlacedEvent[],
+): { readonly sealed: SealedDecision; readonly head: Head } {
+  const records: StoredRecord[] = [];
+  const messages: OutputMessage[] = [];
+  const { correlationId, traceparent } = read;
+  const before = `,"correlationId":${JSON.stringify(correlationId)},"data":`;
+  const trace = traceparent === undefined ? '' : `,"traceparent":${JSON.stringify(traceparent)}`;
+  let last = head;
+  let cause = '';
+  for (const event of events) {
+    if (cause === '') cause = `{"cause":${canonicalJson(event.cause)}`;
+    const data = canonicalJson(event.data);
+    const time = new Date(event.at).toISOString();
+    const body =
+      `${cause}${before}${data},"decider":"${DECIDER_VERSION}","position":${event.position}` +
+      `,"schema":${EVENT_SCHEMA},"time":"${time}"${trace},"type":"${event.type}"}`;
+    const record = sealRecord(last, body, records.length === 0 ? read.text : undefined);
+    records.push(record);
+    messages.push({
+      position: record.position,
+      id: record.id,
+      ...writeEvent(
+        cluster,
+        {
+          position: record.position,
+          id: record.id,
+          hash: record.hash,
+          type: event.type,
+          time,
+          correlationId,
+          traceparent,
+          cause: event.cause,
+          data: event.data,
+        },
+        data,
+      ),
+    });
+    last = record;
+  }
+  return { sealed: { records, messages }, head: { position: last.position, hash: last.hash } };
+}
+
+/** A stored record as the message that goes out for it: the same bytes as when it was decided. */
+export function messageOf(cluster: string, record: StoredRecord): OutputMessage {
+  const body = JSON.parse(record.body) as EventBody<string, object>;
+  const { id, hash, position } = record;
+  return { position, id, ...writeEvent(cluster, { ...body, id, hash }, canonicalJson(body.data)) };
+}
+
+/** A stored record as evolve takes it. */
+export function placedEvent(record: StoredRecord): PlacedEvent {
+  const { position, type, data, time, cause } = JSON.parse(record.body) as EventBody;
+  return { position, type, data, at: Date.parse(time), cause } as PlacedEvent;
+}

@@ -1,0 +1,183 @@
+/** The settings of wire.md: environment variables, read and checked once at start. */
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+export type EventLogSetting =
+  | { readonly kind: 'sqlite'; readonly file?: string }
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'kurrentdb'; readonly url: string }
+  | { readonly kind: 'jetstream' };
+
+export interface Settings {
+  /** NATS to use; undefined: standalone starts its own. */
+  readonly natsUrl?: string;
+  readonly natsServer?: string;
+  readonly natsSync: string;
+  readonly natsPort: number;
+  readonly natsCreds?: string;
+  readonly natsTls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly eventLog: EventLogSetting;
+  readonly dataDir: string;
+  readonly httpHost: string;
+  readonly httpPort: number;
+  /** Clusters that this instance may lead; undefined: all. */
+  readonly clusters?: readonly string[];
+  readonly maxClusters: number;
+  readonly inMaxBytes: number;
+  readonly outMaxBytes: number;
+  /** Milliseconds. */
+  readonly outMaxAge: number;
+  readonly logLevel: LogLevel;
+  /** Inputs of a cluster that are known again (EX-6). */
+  readonly rememberedInputs: number;
+}
+
+/** A setting that makes no sense. The message names the variable and says what it takes. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+
+  constructor(
+    readonly variable: string,
+    message: string,
+  ) {
+    super(`${variable}: ${message}`);
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const VARIABLES = [
+  'VF_NATS_URL',
+  'VF_NATS_SERVER',
+  'VF_NATS_SYNC',
+  'VF_NATS_PORT',
+  'VF_NATS_CREDS',
+  'VF_NATS_TLS_CA',
+  'VF_NATS_TLS_CERT',
+  'VF_NATS_TLS_KEY',
+  'VF_EVENT_LOG',
+  'VF_DATA_DIR',
+  'VF_HTTP_HOST',
+  'VF_HTTP_PORT',
+  'VF_CLUSTERS',
+  'VF_MAX_CLUSTERS',
+  'VF_IN_MAX_BYTES',
+  'VF_OUT_MAX_BYTES',
+  'VF_OUT_MAX_AGE',
+  'VF_LOG_LEVEL',
+  'VF_REMEMBERED_INPUTS',
+] as const;
+
+type Variable = (typeof VARIABLES)[number];
+
+/** Variables of the project's own tests and benchmarks, which a service does not read. */
+const NOT_SETTINGS = /^VF_(TEST|BENCH)_/;
+
+const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
+const MILLIS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+/**
+ * Reads the settings.
+ *
+ * @throws SettingsError naming the first variable that is unknown or has a bad value.
+ */
+export function readSettings(environment: Environment): Settings {
+  refuseUnknown(environment);
+  const text = (variable: Variable): string | undefined => environment[variable]?.trim() || undefined;
+  const whole = (variable: Variable, fallback: number, min: number, max: number): number => {
+    const value = text(variable);
+    if (value === undefined) return fallback;
+    const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    throw new SettingsError(variable, `'${value}' is not a whole number from ${min} to ${max}`);
+  };
+  const amount = (variable: Variable, fallback: number, units: Readonly<Record<string, number>>): number => {
+    const value = text(variable);
+    if (value === undefined) return fallback;
+    const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(value) ?? [];
+    const factor = unit === '' && 'B' in units ? 1 : units[unit];
+    const result = Math.floor(Number(digits) * (factor ?? Number.NaN));
+    if (Number.isSafeInteger(result) && result > 0) return result;
+    throw new SettingsError(variable, `'${value}' is not a number with a unit (${Object.keys(units).join(', ')})`);
+  };
+
+  const tls = { ca: text('VF_NATS_TLS_CA'), cert: text('VF_NATS_TLS_CERT'), key: text('VF_NATS_TLS_KEY') };
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    const missing = tls.cert === undefined ? 'VF_NATS_TLS_CERT' : 'VF_NATS_TLS_KEY';
+    throw new SettingsError(missing, 'a certificate and its key go together: set both or none');
+  }
+  return {
+    natsUrl: readNatsUrl(text('VF_NATS_URL')),
+    natsServer: text('VF_NATS_SERVER'),
+    natsSync: readSync(text('VF_NATS_SYNC')),
+    natsPort: whole('VF_NATS_PORT', 4222, 0, 65_535),
+    natsCreds: text('VF_NATS_CREDS'),
+    natsTls: Object.values(tls).some((file) => file !== undefined) ? tls : undefined,
+    eventLog: readEventLog(text('VF_EVENT_LOG')),
+    dataDir: text('VF_DATA_DIR') ?? './data',
+    httpHost: text('VF_HTTP_HOST') ?? '127.0.0.1',
+    httpPort: whole('VF_HTTP_PORT', 8080, 0, 65_535),
+    clusters: readClusters(text('VF_CLUSTERS')),
+    maxClusters: whole('VF_MAX_CLUSTERS', 64, 1, 4096),
+    inMaxBytes: amount('VF_IN_MAX_BYTES', BYTES.GiB, BYTES),
+    outMaxBytes: amount('VF_OUT_MAX_BYTES', 4 * BYTES.GiB, BYTES),
+    outMaxAge: amount('VF_OUT_MAX_AGE', 30 * MILLIS.d, MILLIS),
+    logLevel: readLevel(text('VF_LOG_LEVEL')),
+    rememberedInputs: whole('VF_REMEMBERED_INPUTS', 200_000, 1, 10_000_000),
+  };
+}
+
+function refuseUnknown(environment: Environment): void {
+  for (const variable of Object.keys(environment)) {
+    if (!variable.startsWith('VF_') || NOT_SETTINGS.test(variable)) continue;
+    if (!(VARIABLES as readonly string[]).includes(variable)) {
+      throw new SettingsError(variable, `there is no such setting; there are ${VARIABLES.join(', ')}`);
+    }
+  }
+}
+
+function readNatsUrl(value: string | undefined): string | undefined {
+  for (const url of value?.split(',') ?? []) {
+    if (!/^(nats|tls|ws|wss):\/\/[^\s/]+/.test(url.trim()) && !/^[\w.-]+(:\d{1,5})?$/.test(url.trim())) {
+      throw new SettingsError('VF_NATS_URL', `'${url}' is not a NATS URL such as nats://127.0.0.1:4222`);
+    }
+  }
+  return value;
+}
+
+function readSync(value = 'always'): string {
+  if (value === 'always' || /^\d+(ms|s|m|h)$/.test(value)) return value;
+  throw new SettingsError('VF_NATS_SYNC', `'${value}' is neither 'always' nor a time such as '2m' or '10s'`);
+}
+
+function readEventLog(value = 'sqlite:'): EventLogSetting {
+  if (value.startsWith('sqlite:')) {
+    const file = value.slice('sqlite:'.length);
+    return file === '' ? { kind: 'sqlite' } : { kind: 'sqlite', file };
+  }
+  if (value === 'memory:') return { kind: 'memory' };
+  if (value === 'jetstream:') return { kind: 'jetstream' };
+  if (/^(kurrentdb|esdb)(\+discover)?:\/\//.test(value)) return { kind: 'kurrentdb', url: value };
+  throw new SettingsError(
+    'VF_EVENT_LOG',
+    `'${value}' is none of sqlite:<file>, kurrentdb://…, jetstream:, memory:`,
+  );
+}
+
+function readClusters(value = '*'): readonly string[] | undefined {
+  if (value === '*') return undefined;
+  const clusters = value.split(',').map((cluster) => cluster.trim());
+  for (const cluster of clusters) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster) || cluster === '_') {
+      throw new SettingsError('VF_CLUSTERS', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+    }
+  }
+  return clusters;
+}
+
+function readLevel(value = 'info'): LogLevel {
+  const level = LEVELS.find((one) => one === value);
+  if (level !== undefined) return level;
+  throw new SettingsError('VF_LOG_LEVEL', `'${value}' is none of ${LEVELS.join(', ')}`);
+}

@@ -1,0 +1,21 @@
+/** `node scripts/start.mjs <program> [arguments]`: installs and builds what is missing, then runs the program in this process. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build, install, root } from './prepare.mjs';
+
+const PROGRAMS = {
+  standalone: 'dist/apps/standalone/src/main.js',
+  allocator: 'dist/apps/allocator/src/main.js',
+  demo: 'dist/apps/demo/src/main.js',
+  bench: 'dist/test/bench/main.js',
+};
+
+const [name = ''] = process.argv.splice(2, 1);
+if (!Object.hasOwn(PROGRAMS, name)) {
+  process.stderr.write(`vf-scheduler: there is no program '${name}'; there are ${Object.keys(PROGRAMS).join(', ')}\n`);
+  process.exit(1);
+}
+install();
+build();
+// In this process, so that a signal sent to it reaches the program.
+await import(pathToFileURL(join(root, PROGRAMS[name])).href);
