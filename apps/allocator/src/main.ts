@@ -9,5 +9,5 @@ await runProcess(async () => {
   if (natsUrl === undefined) {
     throw new SettingsError('VF_NATS_URL', 'the allocator needs a NATS server, such as nats://127.0.0.1:4222');
   }
-  return startService(settings, natsUrl, createLog(settings.logLevel));
+  return startService(settings, { url: natsUrl, ours: false }, createLog(settings.logLevel));
 });

@@ -21,8 +21,15 @@ export async function openEventLog({ eventLog, dataDir }: Settings): Promise<Eve
   }
 }
 
+/** The NATS server to use. */
+export interface NatsUse {
+  readonly url: string;
+  /** It serves this process alone. */
+  readonly ours: boolean;
+}
+
 /** Connects to NATS as the settings say. */
-export function connect(settings: Settings, url: string, log: Logger): Promise<NatsBroker> {
+export function connect(settings: Settings, { url, ours }: NatsUse, log: Logger): Promise<NatsBroker> {
   const { natsTls } = settings;
   return connectNats({
     url: url.split(',').map((one) => one.trim()),
@@ -39,6 +46,8 @@ export function connect(settings: Settings, url: string, log: Logger): Promise<N
       outputMaxAge: settings.outMaxAge,
       storage: settings.eventLog.kind === 'memory' ? 'memory' : 'file',
     },
+    // Where nobody else can be, a lease that is there is that of a process which is dead.
+    leases: ours ? { takeOverAfter: 0 } : {},
   });
 }
 

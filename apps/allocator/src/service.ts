@@ -6,7 +6,7 @@ import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
 import { nestLogger, pipelineLogger } from './logging.js';
-import { allocatorOptions, connect, openEventLog } from './parts.js';
+import { allocatorOptions, connect, openEventLog, type NatsUse } from './parts.js';
 
 /** A running scheduler. */
 export interface Service {
@@ -21,7 +21,7 @@ export interface Service {
  *
  * @throws what keeps it from serving: a sentence for the operator.
  */
-export async function startService(settings: Settings, natsUrl: string, log: Pino): Promise<Service> {
+export async function startService(settings: Settings, nats: NatsUse, log: Pino): Promise<Service> {
   const logger = pipelineLogger(log);
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -32,7 +32,7 @@ export async function startService(settings: Settings, natsUrl: string, log: Pin
   try {
     const eventLog = await openEventLog(settings);
     closers.push(() => eventLog.close());
-    const broker = await connect(settings, natsUrl, logger);
+    const broker = await connect(settings, nats, logger);
     closers.push(() => broker.close());
     const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger));
     const app = await createApp({ allocator: strategy.allocator, broker, log: eventLog, logger }, log);
@@ -44,7 +44,7 @@ export async function startService(settings: Settings, natsUrl: string, log: Pin
     app.connectMicroservice({ strategy });
     await app.startAllMicroservices();
     return {
-      ready: { ready: true, nats: natsUrl, http: await app.getUrl(), log: eventLog.name },
+      ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },
       stop: close,
     };
   } catch (error) {

@@ -34,7 +34,8 @@ export async function startStandalone(settings: Settings): Promise<Standalone> {
       natsUrl = server.url;
       died = deathOf(server, closers);
     }
-    const service = await startService({ ...settings, dataDir: directory.path }, natsUrl, log);
+    const nats = { url: natsUrl, ours: settings.natsUrl === undefined };
+    const service = await startService({ ...settings, dataDir: directory.path }, nats, log);
     closers.push(() => service.stop());
     return { ready: service.ready, stop: close, died };
   } catch (error) {

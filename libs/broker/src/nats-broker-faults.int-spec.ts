@@ -49,7 +49,7 @@ const outputs = (first: number, count: number): OutputMessage[] =>
     payload: `event ${first + index}`,
   }));
 
-/** Takes until a sequence came. */
+/** Takes until a sequence came, and what came with it. */
 async function takeUntil(follower: InputFollower, sequence: number): Promise<number[]> {
   const taken: number[] = [];
   while (taken.at(-1) !== sequence)

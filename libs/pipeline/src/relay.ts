@@ -91,7 +91,7 @@ export class Relay {
   private async run(): Promise<void> {
     const { signal } = this.stopping;
     while (!signal.aborted) {
-      if (this.relayed >= this.durable && this.relayed >= 0) {
+      if (this.durable === 0 || this.relayed >= this.durable) {
         await new Promise<void>((resolve) => {
           this.wake = resolve;
         });
@@ -142,10 +142,6 @@ export class Relay {
     const state = await broker.output.state(cluster);
     if (state !== undefined) {
       this.out(state.lastSequence);
-      return;
-    }
-    if (this.durable === 0) {
-      this.out(0);
       return;
     }
     const first = await this.firstKept();
