@@ -4,7 +4,16 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export const root = join(import.meta.dirname, '..');
@@ -16,7 +25,9 @@ function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const fine = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
   if (fine) return;
-  fail(`Node ${process.versions.node} is too old: this needs Node 20.19 or newer of 20, 22.12 or newer; 24 is best`);
+  fail(
+    `Node ${process.versions.node} is too old: this needs Node 20.19 or newer of 20, 22.12 or newer; 24 is best`,
+  );
 }
 
 function fail(sentence) {
@@ -26,7 +37,12 @@ function fail(sentence) {
 
 function hashOf(files) {
   const hash = createHash('sha256');
-  for (const file of files) hash.update(file).update('\0').update(readFileSync(join(root, file))).update('\0');
+  for (const file of files)
+    hash
+      .update(file)
+      .update('\0')
+      .update(readFileSync(join(root, file)))
+      .update('\0');
   return hash.digest('hex');
 }
 
@@ -68,7 +84,16 @@ function installNatsServer() {
   mkdirSync(aside, { recursive: true });
   writeFileSync(join(aside, 'package.json'), '{ "private": true }');
   run(`installing nats-server ${version}`, 'npm', [
-    ...['install', '--prefix', aside, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
+    ...[
+      'install',
+      '--prefix',
+      aside,
+      '--no-save',
+      '--ignore-scripts',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+    ],
     `${name}@${version}`,
   ]);
   const got = JSON.parse(readFileSync(join(aside, 'node_modules', '.package-lock.json'), 'utf8'));
@@ -94,7 +119,11 @@ export function build({ force = false } = {}) {
   const wanted = hashOf(['tsconfig.json', 'tsconfig.build.json', 'package.json', ...files]);
   if (!force && stampOf(BUILT) === wanted && statSync(join(root, 'dist')).isDirectory()) return;
   rmSync(join(root, 'dist'), { recursive: true, force: true });
-  run('building', process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json']);
+  run('building', process.execPath, [
+    join(root, 'node_modules/typescript/bin/tsc'),
+    '-p',
+    'tsconfig.build.json',
+  ]);
   mkdirSync(join(root, 'dist'), { recursive: true });
   writeFileSync(BUILT, wanted);
 }

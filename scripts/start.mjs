@@ -12,7 +12,9 @@ const PROGRAMS = {
 
 const [name = ''] = process.argv.splice(2, 1);
 if (!Object.hasOwn(PROGRAMS, name)) {
-  process.stderr.write(`vf-scheduler: there is no program '${name}'; there are ${Object.keys(PROGRAMS).join(', ')}\n`);
+  process.stderr.write(
+    `vf-scheduler: there is no program '${name}'; there are ${Object.keys(PROGRAMS).join(', ')}\n`,
+  );
   process.exit(1);
 }
 install();

@@ -41,7 +41,8 @@ export class BatchStrategy extends Server implements CustomTransportStrategy {
 
   private async dispatch(batch: InputBatch): Promise<void> {
     const handler = this.getHandlerByPattern(INPUT_BATCH);
-    if (handler === null) throw new Error(`no handler for '${INPUT_BATCH}': is the InputController in a module?`);
+    if (handler === null)
+      throw new Error(`no handler for '${INPUT_BATCH}': is the InputController in a module?`);
     const result: unknown = await handler(batch);
     if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
   }

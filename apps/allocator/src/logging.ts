@@ -6,7 +6,12 @@ import type { LogLevel } from '#wire';
 /** The process's log: JSON lines on stderr, because stdout belongs to the ready line. */
 export function createLog(level: LogLevel): Pino {
   return pino(
-    { level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: pino.stdSerializers.err } },
+    {
+      level,
+      base: undefined,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { error: pino.stdSerializers.err },
+    },
     pino.destination({ dest: 2, sync: false }),
   );
 }

@@ -7,7 +7,10 @@ await runProcess(async () => {
   const settings = readSettings(process.env);
   const { natsUrl } = settings;
   if (natsUrl === undefined) {
-    throw new SettingsError('VF_NATS_URL', 'the allocator needs a NATS server, such as nats://127.0.0.1:4222');
+    throw new SettingsError(
+      'VF_NATS_URL',
+      'the allocator needs a NATS server, such as nats://127.0.0.1:4222',
+    );
   }
   return startService(settings, { url: natsUrl, ours: false }, createLog(settings.logLevel));
 });

@@ -17,7 +17,10 @@ export async function openEventLog({ eventLog, dataDir }: Settings): Promise<Eve
     }
     case 'kurrentdb':
     case 'jetstream':
-      throw new SettingsError('VF_EVENT_LOG', `this version has no ${eventLog.kind} log yet; use sqlite:<file> or memory:`);
+      throw new SettingsError(
+        'VF_EVENT_LOG',
+        `this version has no ${eventLog.kind} log yet; use sqlite:<file> or memory:`,
+      );
   }
 }
 

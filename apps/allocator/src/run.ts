@@ -19,7 +19,9 @@ export async function runProcess(
     if (death instanceof Error) throw death;
   } catch (error) {
     const sentence = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`);
+    process.stderr.write(
+      `vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`,
+    );
     process.exitCode = 1;
   }
 }

@@ -11,7 +11,12 @@ import { allocatorOptions, connect, openEventLog, type NatsUse } from './parts.j
 /** A running scheduler. */
 export interface Service {
   /** What the ready line says. */
-  readonly ready: { readonly ready: true; readonly nats: string; readonly http: string; readonly log: string };
+  readonly ready: {
+    readonly ready: true;
+    readonly nats: string;
+    readonly http: string;
+    readonly log: string;
+  };
   /** Drains: stops reading, finishes the batch, relays, closes. */
   stop(): Promise<void>;
 }
@@ -56,7 +61,11 @@ export async function startService(settings: Settings, nats: NatsUse, log: Pino)
 function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> {
   @Module({ imports: [AllocatorModule, ApiModule.with(parts)] })
   class SchedulerModule {}
-  return NestFactory.create(SchedulerModule, { logger: nestLogger(log), abortOnError: false, bodyParser: true });
+  return NestFactory.create(SchedulerModule, {
+    logger: nestLogger(log),
+    abortOnError: false,
+    bodyParser: true,
+  });
 }
 
 /** @throws Error naming the variable when the port is taken or the address is not ours. */
@@ -66,14 +75,20 @@ async function listen(app: INestApplication, { httpHost, httpPort }: Settings): 
   } catch (error) {
     const code = (error as { code?: string }).code;
     if (code === 'EADDRINUSE') {
-      throw new Error(`port ${httpPort} on ${httpHost} is in use: set VF_HTTP_PORT to another one, or to 0 for any free one`, {
-        cause: error,
-      });
+      throw new Error(
+        `port ${httpPort} on ${httpHost} is in use: set VF_HTTP_PORT to another one, or to 0 for any free one`,
+        {
+          cause: error,
+        },
+      );
     }
     if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-      throw new Error(`cannot listen on ${httpHost}:${httpPort} (${code}): check VF_HTTP_HOST and VF_HTTP_PORT`, {
-        cause: error,
-      });
+      throw new Error(
+        `cannot listen on ${httpHost}:${httpPort} (${code}): check VF_HTTP_HOST and VF_HTTP_PORT`,
+        {
+          cause: error,
+        },
+      );
     }
     throw error;
   }

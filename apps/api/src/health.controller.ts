@@ -18,7 +18,11 @@ export class HealthController {
     const { connected } = this.parts.broker;
     const settled = Object.values(clusters).every(({ role }) => role === 'leader' || role === 'standby');
     const ok = connected && settled && Object.keys(clusters).length > 0;
-    const body = { status: ok ? 'ok' : 'unavailable', nats: connected ? 'connected' : 'disconnected', clusters };
+    const body = {
+      status: ok ? 'ok' : 'unavailable',
+      nats: connected ? 'connected' : 'disconnected',
+      clusters,
+    };
     if (!ok) throw new HttpException(body, 503);
     return body;
   }

@@ -1,10 +1,4 @@
-import {
-  viewAvailability,
-  viewHost,
-  viewVf,
-  viewVm,
-  type State,
-} from '#domain';
+import { viewAvailability, viewHost, viewVf, viewVm, type State } from '#domain';
 import type { Broker } from '#broker';
 import { verifyStream, type EventLog } from '#log';
 import { messageOf, systemClock, type Allocator, type Logger } from '#pipeline';
@@ -64,29 +58,45 @@ const ofState = (
       return answer === undefined ? undefined : { position: String(state.position), ...answer };
     });
     if (found === undefined) throw notLeading(cluster);
-    if (found.value === undefined) throw new QueryError('NOT_FOUND', `cluster '${cluster}' has no such ${what}`);
+    if (found.value === undefined)
+      throw new QueryError('NOT_FOUND', `cluster '${cluster}' has no such ${what}`);
     return found.value;
   },
 });
 
 const notLeading = (cluster: string): QueryError =>
-  new QueryError('NOT_LEADING', `cluster '${cluster}' is not led by this instance now; ask again, or ask its leader`);
+  new QueryError(
+    'NOT_LEADING',
+    `cluster '${cluster}' is not led by this instance now; ask again, or ask its leader`,
+  );
 
 /** The queries of wire.md that the live state and the log answer. */
 const QUERIES: Readonly<Record<string, Query>> = {
   availability: ofState(AvailabilityQuery, availability, 'host or network'),
-  vm: ofState(VmQuery, (state, { vmId = '' }) => {
-    const vm = state.vms.get(vmId);
-    return vm === undefined ? undefined : { vm: viewVm(vm) };
-  }, 'VM'),
-  vf: ofState(VfQuery, (state, { hostId = '', vf = '' }) => {
-    const found = state.hosts.get(hostId)?.vfs.get(vf);
-    return found === undefined ? undefined : { vf: viewVf(found) };
-  }, 'VF'),
-  host: ofState(HostQuery, (state, { hostId = '' }) => {
-    const host = state.hosts.get(hostId);
-    return host === undefined ? undefined : { host: viewHost(host) };
-  }, 'host'),
+  vm: ofState(
+    VmQuery,
+    (state, { vmId = '' }) => {
+      const vm = state.vms.get(vmId);
+      return vm === undefined ? undefined : { vm: viewVm(vm) };
+    },
+    'VM',
+  ),
+  vf: ofState(
+    VfQuery,
+    (state, { hostId = '', vf = '' }) => {
+      const found = state.hosts.get(hostId)?.vfs.get(vf);
+      return found === undefined ? undefined : { vf: viewVf(found) };
+    },
+    'VF',
+  ),
+  host: ofState(
+    HostQuery,
+    (state, { hostId = '' }) => {
+      const host = state.hosts.get(hostId);
+      return host === undefined ? undefined : { host: viewHost(host) };
+    },
+    'host',
+  ),
   outcome: { checker: new DataChecker(OutcomeQuery), answer: outcome },
   verify: {
     checker: new DataChecker(VerifyQuery),
@@ -99,7 +109,11 @@ const QUERIES: Readonly<Record<string, Query>> = {
 };
 
 function availability(state: State, request: Request): Answer | undefined {
-  const { hostId, physicalNetwork, networkId } = request as { hostId?: string; physicalNetwork?: string; networkId?: string };
+  const { hostId, physicalNetwork, networkId } = request as {
+    hostId?: string;
+    physicalNetwork?: string;
+    networkId?: string;
+  };
   if (hostId !== undefined && !state.hosts.has(hostId)) return undefined;
   let network = physicalNetwork;
   if (networkId !== undefined) {
@@ -111,7 +125,11 @@ function availability(state: State, request: Request): Answer | undefined {
 }
 
 /** EX-6: what a request led to: the last event of its decision, or its place in `VF_DEAD`. */
-async function outcome({ allocator, broker, log }: ApiParts, cluster: string, request: Request): Promise<Answer> {
+async function outcome(
+  { allocator, broker, log }: ApiParts,
+  cluster: string,
+  request: Request,
+): Promise<Answer> {
   const id = request['id'] as string;
   const found = await allocator.read(cluster, (state) => ({
     position: String(state.position),
@@ -139,10 +157,18 @@ async function lastOfDecision(log: EventLog, cluster: string, first: number): Pr
 }
 
 /** Answers a query about a cluster. @throws QueryError */
-export async function answerQuery(parts: ApiParts, cluster: string, name: string, request: Request): Promise<Answer | readonly Answer[]> {
+export async function answerQuery(
+  parts: ApiParts,
+  cluster: string,
+  name: string,
+  request: Request,
+): Promise<Answer | readonly Answer[]> {
   if (cluster === NO_CLUSTER && name === 'clusters') return clusters(parts);
   if (!Object.hasOwn(QUERIES, name)) {
-    throw new QueryError('QUERY_UNKNOWN', `there is no query '${name}'; there are ${Object.keys(QUERIES).join(', ')}`);
+    throw new QueryError(
+      'QUERY_UNKNOWN',
+      `there is no query '${name}'; there are ${Object.keys(QUERIES).join(', ')}`,
+    );
   }
   const status = parts.allocator.status.get(cluster);
   if (status === undefined) throw new QueryError('CLUSTER_UNKNOWN', `there is no cluster '${cluster}'`);
@@ -179,4 +205,3 @@ async function clusters({ allocator, broker }: ApiParts): Promise<readonly Answe
     }),
   );
 }
-

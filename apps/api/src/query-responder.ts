@@ -36,8 +36,10 @@ export class QueryResponder {
       // The leader answers; of several instances the others keep quiet.
       if (error instanceof QueryError && error.code === 'NOT_LEADING') return;
       const code = error instanceof QueryError ? error.code : 'INTERNAL';
-      if (!(error instanceof QueryError)) this.parts.logger.error('a query failed', { error, subject: message.subject });
-      const text = error instanceof QueryError ? error.message : 'the query could not be answered; the log says why';
+      if (!(error instanceof QueryError))
+        this.parts.logger.error('a query failed', { error, subject: message.subject });
+      const text =
+        error instanceof QueryError ? error.message : 'the query could not be answered; the log says why';
       const errorHeaders = headers();
       errorHeaders.set('Nats-Service-Error-Code', code);
       errorHeaders.set('Nats-Service-Error', text.replaceAll(/[\r\n]+/g, ' '));

@@ -22,10 +22,15 @@ export async function takeDataDirectory(directory: string): Promise<DataDirector
   } catch (error) {
     const code = (error as { code?: string }).code ?? '';
     const why =
-      code === 'EACCES' || code === 'EPERM' || code === 'EROFS' ? 'there is no permission to write there' : `${code}`;
-    throw new Error(`the data directory ${path} cannot be used (${why}): set VF_DATA_DIR to one that can be written`, {
-      cause: error,
-    });
+      code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+        ? 'there is no permission to write there'
+        : `${code}`;
+    throw new Error(
+      `the data directory ${path} cannot be used (${why}): set VF_DATA_DIR to one that can be written`,
+      {
+        cause: error,
+      },
+    );
   }
   const database = new Database(join(path, 'standalone.lock'), { timeout: 0 });
   try {

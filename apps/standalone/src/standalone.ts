@@ -52,7 +52,8 @@ function deathOf(server: NatsServerProcess, closers: (() => Promise<void>)[]): P
   });
   return new Promise((resolve) => {
     void server.exited.then(({ code, signal }) => {
-      if (!asked) resolve(new Error(`nats-server ended by itself (${signal ?? `exit code ${code}`}); start again`));
+      if (!asked)
+        resolve(new Error(`nats-server ended by itself (${signal ?? `exit code ${code}`}); start again`));
     });
   });
 }

@@ -88,7 +88,8 @@ export interface OutputStreams {
    * the same positions at once each position is stored once, by one of them: so publish only what every publisher
    * would publish there, which is what the log durably holds.
    *
-   * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; some of the messages may be stored then.
+   * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; some of the messages may be stored then, also
+   * after the error (what is still on its way), so that a later `WRONG_SEQUENCE` need not mean another publisher.
    */
   publish(cluster: string, messages: readonly OutputMessage[]): Promise<void>;
 }

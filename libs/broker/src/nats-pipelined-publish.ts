@@ -48,7 +48,7 @@ export class PipelinedPublisher {
     const doing = `Publishing to ${stream}`;
     this.link.assertConnected(doing);
     try {
-      this.#subscription ??= this.#subscribe();
+      if (!this.#subscription) this.#subscription = this.#subscribe();
     } catch (error) {
       throw toBrokerError(error, doing);
     }

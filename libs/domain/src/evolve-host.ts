@@ -67,6 +67,8 @@ export function registerHost(state: State, data: HostRegistered): void {
     if (made.vfs.length > 0) made.wanted = made.vfs.length;
   }
   sortPfs(host);
+  // A VM may have been reported here before its host was, or before it was removed (VM-14).
+  for (const vm of state.vms.values()) if (vm.hostId === host.id && vm.state !== 'stopped') host.vms.add(vm);
   refreshHost(state, host);
 }
 
@@ -110,9 +112,7 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       known.unknown = false;
       known.unseen = false;
       known.stranger = isStranger(report, known.allocation);
-      // SCRUB-2: a report that says clean for that allocation frees it.
-      if (report.scrubbedFor !== undefined && report.scrubbedFor === known.quarantinedFor)
-        known.quarantinedFor = undefined;
+      cleanByReport(state, known);
       continue;
     }
     byAddress.set(report.pciAddress, {
@@ -137,6 +137,16 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
     }
   }
   layOut(state, pf, [...byAddress.values()]);
+}
+
+/** SCRUB-1, SCRUB-2: a report that says clean for that very allocation frees the VF. */
+function cleanByReport(state: State, vf: Vf): void {
+  const { scrubbedFor } = vf.report;
+  if (scrubbedFor === undefined) return;
+  if (scrubbedFor === vf.quarantinedFor) vf.quarantinedFor = undefined;
+  if (scrubbedFor !== vf.scrub?.allocationId) return;
+  vf.scrub = undefined;
+  state.scrubbing.delete(scrubbedFor);
 }
 
 function forgetVf(state: State, vf: Vf): void {

@@ -9,6 +9,7 @@ import type {
   VmStartAccepted,
   VmStartedEvent,
 } from './events.js';
+import { isStranger } from './hardware.js';
 import { isVfFree } from './standing.js';
 import type { Allocation, Nic, State, Vf, Vm } from './state.js';
 
@@ -94,6 +95,8 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   };
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   vf.allocation = allocation;
+  // An adopted VF was in a stranger's hands until now (VM-19).
+  vf.stranger = isStranger(vf.report, allocation);
   nic.allocation = allocation;
   nic.last = { hostId: data.hostId, vf: data.vf, allocationId: data.allocationId };
   nic.detachedByForce = false;
@@ -101,6 +104,9 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   vm.held++;
   state.allocations.set(allocation.id, allocation);
   countTenant(state, vm, 1);
+  // VM-12: what comes to a pending VM later, by an attach or a promotion, is watched as well.
+  if (vm.state === 'pending' && vm.overdueSince === undefined && !state.starting.has(vm.id))
+    state.starting.set(vm.id, at);
   refreshVf(state, vf);
 }
 

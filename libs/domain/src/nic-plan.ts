@@ -51,9 +51,7 @@ export function planNics(
   for (const spec of specs) {
     const plan = planNic(state, vmId, spec, macs);
     if (isRefusal(plan)) return plan;
-    const neighbour = plans.find(
-      ({ guestSlot }) => guestSlot !== undefined && guestSlot === plan.guestSlot,
-    );
+    const neighbour = plans.find(({ guestSlot }) => guestSlot !== undefined && guestSlot === plan.guestSlot);
     if (neighbour !== undefined) {
       const message = `guest slot ${plan.guestSlot} is taken by NIC ${neighbour.nicId}`;
       return refusal('NIC_EXISTS', message);

@@ -137,13 +137,21 @@ export class Allocator {
   private notice(sequence: number, subject: string): void {
     const cluster = clusterOfSubject(subject);
     if (cluster === undefined) {
-      this.orphan(sequence, NO_CLUSTER, 'the subject does not name a cluster: vf.in.<cluster>.{vm,host,network,cluster}.<id>.<Type>');
+      this.orphan(
+        sequence,
+        NO_CLUSTER,
+        'the subject does not name a cluster: vf.in.<cluster>.{vm,host,network,cluster}.<id>.<Type>',
+      );
       return;
     }
     if (this.clusters.has(cluster) || !this.mayLead(cluster)) return;
     if (this.clusters.size >= this.options.maxClusters) {
       const most = this.options.maxClusters;
-      this.orphan(sequence, cluster, `there are ${most} clusters already, which is the most that VF_MAX_CLUSTERS allows`);
+      this.orphan(
+        sequence,
+        cluster,
+        `there are ${most} clusters already, which is the most that VF_MAX_CLUSTERS allows`,
+      );
       return;
     }
     this.options.logger.info(`a new cluster: '${cluster}'`);
@@ -170,7 +178,8 @@ export class Allocator {
         ),
       )
       .catch((error: unknown) => {
-        if (!signal.aborted) logger.error(`message ${sequence} of VF_IN could not be dead-lettered`, { error });
+        if (!signal.aborted)
+          logger.error(`message ${sequence} of VF_IN could not be dead-lettered`, { error });
       });
   }
 
@@ -261,7 +270,8 @@ export class Allocator {
       const look = (): void => {
         const statuses = [...this.status.values()];
         const failed = statuses.find((status) => status.role === 'failed' && status.final);
-        if (failed === undefined && statuses.some(({ role }) => role === 'opening' || role === 'failed')) return;
+        if (failed === undefined && statuses.some(({ role }) => role === 'opening' || role === 'failed'))
+          return;
         this.changed.delete(look);
         if (failed?.role === 'failed') reject(new Error(failed.message));
         else resolve();

@@ -118,7 +118,11 @@ export class ClusterLeader {
     const { created } = await broker.input.info();
     const after = await resumeAfter(broker, state, logger);
     const relay = new Relay({ ...options, cluster }, relayed, head.position);
-    const leader = new ClusterLeader(cluster, options, state, head, relay, { after, stream: created, snapshot });
+    const leader = new ClusterLeader(cluster, options, state, head, relay, {
+      after,
+      stream: created,
+      snapshot,
+    });
     relay.start();
     logger.info(`leading cluster '${cluster}' from position ${head.position}`, {
       snapshot,
@@ -308,7 +312,9 @@ export class ClusterLeader {
     if (this.failing.signal.aborted) return;
     const deposed = error instanceof LogError && error.code === 'WRONG_POSITION';
     this.failing.abort(
-      deposed ? new PipelineError('DEPOSED', `cluster '${this.cluster}': ${error.message}`, { cause: error }) : error,
+      deposed
+        ? new PipelineError('DEPOSED', `cluster '${this.cluster}': ${error.message}`, { cause: error })
+        : error,
     );
     for (const waiter of this.durableWaiters.splice(0)) waiter.resolve();
   }

@@ -1,4 +1,10 @@
-export { Allocator, DEFAULT_CLUSTER, type AllocatorOptions, type ClusterStatus, type InputBatch } from './allocator.js';
+export {
+  Allocator,
+  DEFAULT_CLUSTER,
+  type AllocatorOptions,
+  type ClusterStatus,
+  type InputBatch,
+} from './allocator.js';
 export { systemClock, type Clock } from './clock.js';
 export { ClusterLeader, type LeaderOptions, type LeaderStatus } from './cluster-leader.js';
 export { PipelineError, type PipelineErrorCode } from './errors.js';

@@ -37,7 +37,12 @@ export async function loadState(
   return { ...(await replay(log, cluster, state, emptyHead(cluster))), snapshot: 0 };
 }
 
-async function replay(log: EventLog, cluster: string, state: State, from: Head): Promise<Omit<Loaded, 'snapshot'>> {
+async function replay(
+  log: EventLog,
+  cluster: string,
+  state: State,
+  from: Head,
+): Promise<Omit<Loaded, 'snapshot'>> {
   let head = from;
   for await (const records of log.read(cluster, from.position + 1, { inputs: false, verify: from })) {
     for (const record of records) {

@@ -70,19 +70,22 @@ export async function resumeAfter(broker: Broker, state: State, logger: Logger):
   const cause = state.lastCause;
   if (cause === undefined) return 0;
   const again = (why: string): number => {
-    logger.warn(`VF_IN is not what the log of '${state.cluster}' followed: ${why}; reading it from its first message`, {
-      sequence: cause.sequence,
-      stream: cause.stream,
-      now: info,
-    });
+    logger.warn(
+      `VF_IN is not what the log of '${state.cluster}' followed: ${why}; reading it from its first message`,
+      {
+        sequence: cause.sequence,
+        stream: cause.stream,
+        now: info,
+      },
+    );
     return 0;
   };
   if (info.created !== cause.stream) return again(`it was made at ${info.created}, not at ${cause.stream}`);
-  if (info.lastSequence < cause.sequence) return again(`it ends at ${info.lastSequence}, before ${cause.sequence}`);
+  if (info.lastSequence < cause.sequence)
+    return again(`it ends at ${info.lastSequence}, before ${cause.sequence}`);
   const message = await broker.input.get(cause.sequence);
   if (message === undefined) return cause.sequence;
   const read = readCloudEvent(message.payload, message.headers);
   const id = 'event' in read ? read.event.id : read.id;
   return id === cause.id ? cause.sequence : again(`sequence ${cause.sequence} is '${id}', not '${cause.id}'`);
 }
-

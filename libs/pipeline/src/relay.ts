@@ -62,7 +62,8 @@ export class Relay {
     // A queue without gaps, or none: what does not fit in is read from the log when its turn comes.
     const end = this.waiting.at(-1);
     const joins = end === undefined || end.position + 1 === messages[0]?.position;
-    if (joins && this.waiting.length < MOST_WAITING) for (const message of messages) this.waiting.push(message);
+    if (joins && this.waiting.length < MOST_WAITING)
+      for (const message of messages) this.waiting.push(message);
     this.wake?.();
   }
 
@@ -105,7 +106,9 @@ export class Relay {
         });
       } catch (error) {
         if (signal.aborted) return;
-        this.options.logger.error(`the relay of '${this.options.cluster}' has failed; looking again`, { error });
+        this.options.logger.error(`the relay of '${this.options.cluster}' has failed; looking again`, {
+          error,
+        });
         await this.options.clock.sleep(1000, signal);
         this.relayed = -1;
       }
@@ -123,7 +126,9 @@ export class Relay {
       // Some of the chunk may be in: the stream itself says how far it got.
       this.relayed = -1;
       if (error instanceof BrokerError && error.code === 'WRONG_SEQUENCE') {
-        this.options.logger.debug(`VF_OUT_${this.options.cluster} stands elsewhere than expected; looking`, { error });
+        this.options.logger.debug(`VF_OUT_${this.options.cluster} stands elsewhere than expected; looking`, {
+          error,
+        });
         return;
       }
       throw error;

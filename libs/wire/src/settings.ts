@@ -99,7 +99,10 @@ export function readSettings(environment: Environment): Settings {
     const factor = unit === '' && 'B' in units ? 1 : units[unit];
     const result = Math.floor(Number(digits) * (factor ?? Number.NaN));
     if (Number.isSafeInteger(result) && result > 0) return result;
-    throw new SettingsError(variable, `'${value}' is not a number with a unit (${Object.keys(units).join(', ')})`);
+    throw new SettingsError(
+      variable,
+      `'${value}' is not a number with a unit (${Object.keys(units).join(', ')})`,
+    );
   };
 
   const tls = { ca: text('VF_NATS_TLS_CA'), cert: text('VF_NATS_TLS_CERT'), key: text('VF_NATS_TLS_KEY') };
@@ -170,7 +173,10 @@ function readClusters(value = '*'): readonly string[] | undefined {
   const clusters = value.split(',').map((cluster) => cluster.trim());
   for (const cluster of clusters) {
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster) || cluster === '_') {
-      throw new SettingsError('VF_CLUSTERS', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+      throw new SettingsError(
+        'VF_CLUSTERS',
+        `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`,
+      );
     }
   }
   return clusters;

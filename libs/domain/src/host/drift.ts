@@ -94,5 +94,7 @@ export function decideDrift(decision: Decision, host: Host | undefined, now: rea
       decision.add('DriftDetected', drift);
     }
   }
-  for (const [key, drift] of standing) if (!present.has(key)) decision.add('DriftResolved', drift);
+  // In order of key: a state from a snapshot has them in another order than one that lived through them.
+  for (const key of [...standing.keys()].sort())
+    if (!present.has(key)) decision.add('DriftResolved', standing.get(key) as Drift);
 }

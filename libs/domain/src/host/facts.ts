@@ -3,7 +3,8 @@ import type { DomainEvent, HolderRef } from '../events.js';
 import type { Input, InputType } from '../inputs.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import { isHostReady } from '../standing.js';
-import type { Allocation, Host, Pf, State } from '../state.js';
+import type { Allocation, Host, Pf, State, Vm } from '../state.js';
+import { resolveElsewhere } from '../vm/lifecycle.js';
 import { promote } from '../vm/promotion.js';
 import { reportOrder } from './report-order.js';
 import { orderSplit } from './report.js';
@@ -52,6 +53,7 @@ export function decideFenced(state: State, input: Input<'HostFenced'>): readonly
   const decision = new Decision(state, input.id);
   decision.release(allocationsOfHost(host), 'host-fenced');
   const stoppedVms = [...host.vms].map((vm) => vm.id).sort();
+  for (const vmId of stoppedVms) resolveElsewhere(decision, state.vms.get(vmId) as Vm);
   return decision.add('HostFenced', {
     hostId: host.id,
     ...(stoppedVms.length === 0 ? undefined : { stoppedVms }),
@@ -106,7 +108,9 @@ export function decideLinkChanged(state: State, input: Input<'PfLinkChanged'>): 
   if (pf === undefined) return ignoreHost(input, 'unknown');
   if (pf.report.link === input.data.link) return ignoreHost(input, 'unchanged');
   const decision = new Decision(state, input.id);
-  const serves = !pf.lost && !pf.host.fenced && pf.host.lostSince === undefined && isHostReady(pf.host);
+  const { host } = pf;
+  const serves =
+    !pf.lost && !pf.identityChanged && !host.fenced && host.lostSince === undefined && isHostReady(host);
   if (input.data.link === 'up' && pf.owed && pf.wanted !== undefined && serves)
     orderSplit(decision, pf, pf.wanted);
   return decision.add('PfLinkChanged', input.data).events;
@@ -161,6 +165,8 @@ export function decideAllocationRelease(
   const allocation = state.allocations.get(allocationId);
   if (allocation !== undefined && allocation.vf.pf.host.id === hostId) {
     decision.release([allocation], 'operator');
+    // With its last VF the VM is taken as stopped.
+    if (allocation.vm.held === 1) resolveElsewhere(decision, allocation.vm);
     promote(decision, allocation.vm);
     return done();
   }

@@ -1,9 +1,10 @@
 import { Decision, isoTime } from '../decision.js';
 import type { DomainEvent, HostChanged, PfChange } from '../events.js';
-import { isStranger } from '../hardware.js';
+import { identityDiffers, isStranger } from '../hardware.js';
 import { splitWarning } from '../hardware-limits.js';
 import type { HostReported, Input, PfReport, VfReport } from '../inputs.js';
 import type { Allocation, Host, Pf, State, Vf, Vm } from '../state.js';
+import { resolveElsewhere } from '../vm/lifecycle.js';
 import { decideDrift, driftOfReport } from './drift.js';
 import { reportOrder } from './report-order.js';
 import { provenUnused } from './unused.js';
@@ -35,6 +36,8 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
     decision.add('HostBack', { hostId: host.id, since: isoTime(host.lostSince) });
   }
   if (!host.fenced || rebooted) orderOwed(decision, host, data, rebooted);
+  const ended = rebooted ? stopped : released.map(({ vm }) => vm.id);
+  for (const vmId of new Set(ended)) resolveElsewhere(decision, state.vms.get(vmId) as Vm);
   decideDrift(decision, host, driftOfReport(host, data, { released: new Set(released) }));
   return decision.events;
 }
@@ -148,8 +151,10 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
     const there = known.host.vfs.get(vf.pciAddress);
     if (there === undefined || there.pf !== known || vfChanged(there, vf, released)) vfs.push(vf);
   }
+  // One that was unseen while it was held is gone for good once its holder has let it go.
+  const isHeld = ({ allocation }: Vf): boolean => allocation !== undefined && !released.has(allocation);
   const gone = known.vfs
-    .filter((vf) => !vf.unseen && !seen.has(vf.report.pciAddress))
+    .filter((vf) => !seen.has(vf.report.pciAddress) && !(vf.unseen && isHeld(vf)))
     .map((vf) => vf.report.pciAddress);
   // A PF that was lost, or whose order the report fulfils, changes even where each fact is as it was.
   const settled =
@@ -205,6 +210,8 @@ function orderOwed(decision: Decision, host: Host, report: HostReported, reboote
     const pf = host.pfs.get(reported.pciAddress);
     if (pf === undefined || reported.vfs.length > 0 || reported.link === 'down' || pf.wanted === undefined)
       continue;
+    // PF-9: other hardware serves nothing, and is not worked on, until an operator accepts it.
+    if (identityDiffers(pf.identity, reported)) continue;
     if (pf.vfs.some((vf) => vf.allocation !== undefined && !rebooted)) continue;
     if (pf.wanted > 0 && (pf.owed || rebooted || pf.lost)) orderSplit(decision, pf, pf.wanted);
   }

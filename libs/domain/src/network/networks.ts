@@ -49,8 +49,8 @@ export function decideNetworkRemoval(
   const nics = state.nicsOnNetwork.get(id) ?? 0;
   if (nics > 0)
     return reject('NETWORK_IN_USE', `network ${id} is used by ${nics} NIC${nics === 1 ? '' : 's'}`);
-  for (const l3 of state.l3Networks.values()) {
-    if (l3.l2Id === id) return reject('NETWORK_IN_USE', `L2 network ${id} is used by L3 network ${l3.l3Id}`);
-  }
+  const users = [...state.l3Networks.values()].filter(({ l2Id }) => l2Id === id).map(({ l3Id }) => l3Id);
+  if (users.length > 0)
+    return reject('NETWORK_IN_USE', `L2 network ${id} is used by L3 network ${users.sort().join(', ')}`);
   return [{ type: 'NetworkRemoved', data: { id } }];
 }

@@ -8,10 +8,10 @@ import type { State, Vf, Vm } from '../state.js';
 /** VM-19: a VM that runs with VFs becomes the holder of exactly those, or is refused as a whole. */
 export function decideAdopted(
   state: State,
-  _vm: Vm | undefined,
+  vm: Vm | undefined,
   input: Input<'VmAdopted'>,
 ): readonly DomainEvent[] {
-  const { vmId, hostId, tenant, generation } = input.data;
+  const { vmId, hostId, tenant = vm?.tenant, generation } = input.data;
   const reject = (
     reason: RefusalCode,
     message: string,
@@ -27,6 +27,7 @@ export function decideAdopted(
   ];
   const host = state.hosts.get(hostId);
   if (host === undefined) return reject('HOST_UNKNOWN', `host ${hostId} has never reported`);
+  if (host.fenced) return reject('HOST_LOST', `host ${hostId} is fenced: nothing runs there`);
   const vfs: Vf[] = [];
   for (const nic of input.data.nics) {
     const vf = host.vfs.get(nic.vf);
@@ -47,6 +48,8 @@ export function decideAdopted(
     ) {
       return reject('VF_NOT_FREE', `VF ${nic.vf} is not free to be adopted`);
     }
+    if (vf.pf.work === 'restoring')
+      return reject('PF_RESTORING', `VF ${nic.vf} is of PF ${vf.pf.address}, which is being restored`);
     vfs.push(vf);
   }
   const plans = planNics(
@@ -60,7 +63,9 @@ export function decideAdopted(
   const nics: StartedNic[] = [];
   for (const [index, vf] of vfs.entries()) {
     const { networkId } = input.data.nics[index] ?? {};
-    const plan = { ...plans[index], networkId } as (typeof plans)[number];
+    const l3 = state.l3Networks.get(networkId ?? '');
+    const vlanId = state.l2Networks.get(l3?.l2Id ?? '')?.vlanId;
+    const plan = { ...plans[index], networkId, vlanId } as (typeof plans)[number];
     const allocationId = decision.allocate({ id: vmId, tenant }, plan, vf, 'adopted');
     nics.push(startedNic(plan, { allocationId, pf: vf.pf.address, vf: vf.report.pciAddress }));
   }

@@ -64,23 +64,21 @@ describe('a start that is never reported started', () => {
   test('[VM-12] it is reported overdue once, and not ended', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), start('vm1'));
     const { id } = cluster.allocation('vm1');
-    cluster.when(say('Tick', {}, { after: 89 })).thenNothing();
+    cluster.when(say('Tick', {}, { after: 80 })).thenNothing();
     cluster.given(reported('h1', { seq: 2, pfs: ports(1) }));
     cluster.when(say('Tick', {}, { after: 80 })).thenNothing();
     cluster.given(reported('h1', { seq: 3, pfs: ports(1) }), say('Tick', {}, { after: 80 }));
     cluster.given(reported('h1', { seq: 4, pfs: ports(1) }));
-    cluster.when(say('Tick', {}, { after: 47 })).thenNothing();
-    cluster
-      .when(say('Tick', {}))
-      .then(
-        expected('AllocationOverdue', {
-          allocationId: id,
-          vmId: 'vm1',
-          hostId: 'h1',
-          vf: ZERO,
-          since: time(2),
-        }),
-      );
+    cluster.when(say('Tick', {}, { after: 56 })).thenNothing();
+    cluster.when(say('Tick', {})).then(
+      expected('AllocationOverdue', {
+        allocationId: id,
+        vmId: 'vm1',
+        hostId: 'h1',
+        vf: ZERO,
+        since: time(2),
+      }),
+    );
     cluster.when(say('Tick', {})).thenNothing();
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
@@ -232,18 +230,16 @@ describe('a VM that is reported elsewhere', () => {
       expected: 'h1',
       observed: 'h2',
     } as const;
-    cluster
-      .when(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }))
-      .then(
-        expected('DriftDetected', where),
-        expected('InputRejected', {
-          type: 'VmMigrated',
-          reason: 'VM_HOLDS_VFS',
-          message,
-          holders,
-          vmId: 'vm1',
-        }),
-      );
+    cluster.when(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' })).then(
+      expected('DriftDetected', where),
+      expected('InputRejected', {
+        type: 'VmMigrated',
+        reason: 'VM_HOLDS_VFS',
+        message,
+        holders,
+        vmId: 'vm1',
+      }),
+    );
     expect(cluster.holds('vm1')).toEqual([ZERO]);
     expect(cluster.vm('vm1').hostId).toBe('h1');
     cluster.when(started('vm1', { hostId: 'h2' })).thenTypes('InputRejected');

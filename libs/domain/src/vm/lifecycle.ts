@@ -28,7 +28,7 @@ export function decideEnd(
 ): readonly DomainEvent[] {
   const decision = new Decision(state, input.id);
   decision.release(allocationsOf(vm), REASONS[input.type]);
-  if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+  resolveElsewhere(decision, vm);
   // What comes after the outcome would not be part of it: who waited for a VF gets it before.
   promote(decision, vm);
   const { vmId, generation } = input.data;
@@ -37,25 +37,28 @@ export function decideEnd(
   return decision.events;
 }
 
-const resolveElsewhere = (decision: Decision, vm: Vm): void => {
+/** Says that a VM is no longer thought to be elsewhere, if it was (VM-14). */
+export function resolveElsewhere(decision: Decision, vm: Vm): void {
+  if (vm.elsewhere === undefined) return;
   decision.add('DriftResolved', {
-    hostId: vm.elsewhere ?? '',
+    hostId: vm.elsewhere,
     vmId: vm.id,
     kind: 'VM_ELSEWHERE',
     expected: vm.hostId,
   });
-};
+}
 
 /** A start that was accepted, or a VM that runs already, is reported started. */
 export function decideStarted(state: State, vm: Vm, input: Input<'VmStarted'>): readonly DomainEvent[] {
   const { vmId, bootId, generation } = input.data;
   const hostId = input.data.hostId ?? vm.hostId ?? '';
   if (hostId !== vm.hostId && vm.held > 0) return reportElsewhere(state, vm, input, hostId);
-  if (vm.state === 'running' && hostId === vm.hostId && (bootId === undefined || bootId === vm.bootId)) {
+  const isKnown = vm.state === 'running' && hostId === vm.hostId && vm.elsewhere === undefined;
+  if (isKnown && (bootId === undefined || bootId === vm.bootId)) {
     return ignoreVm('already-running')(state, vm, input);
   }
   const decision = new Decision(state, input.id);
-  if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+  resolveElsewhere(decision, vm);
   return decision.add('VmStarted', withGeneration({ vmId, hostId, bootId }, generation)).events;
 }
 
@@ -84,9 +87,11 @@ export function decideRebooted(_state: State, _vm: Vm, input: Input<'VmRebooted'
 /** VM-14: a VM without VFs is where it is reported; one that holds VFs and is reported elsewhere is drift. */
 export function decideMigrated(state: State, vm: Vm, input: Input<'VmMigrated'>): readonly DomainEvent[] {
   const { vmId, hostId, generation } = input.data;
-  if (hostId === vm.hostId) return ignoreVm('already-there')(state, vm, input);
-  if (vm.held > 0) return reportElsewhere(state, vm, input, hostId);
-  return [{ type: 'VmMigrated', data: withGeneration({ vmId, hostId }, generation) }];
+  if (hostId === vm.hostId && vm.elsewhere === undefined) return ignoreVm('already-there')(state, vm, input);
+  if (hostId !== vm.hostId && vm.held > 0) return reportElsewhere(state, vm, input, hostId);
+  const decision = new Decision(state, input.id);
+  resolveElsewhere(decision, vm);
+  return decision.add('VmMigrated', withGeneration({ vmId, hostId }, generation)).events;
 }
 
 function reportElsewhere(
@@ -97,7 +102,7 @@ function reportElsewhere(
 ): readonly DomainEvent[] {
   const decision = new Decision(state, input.id);
   if (vm.elsewhere !== hostId) {
-    if (vm.elsewhere !== undefined) resolveElsewhere(decision, vm);
+    resolveElsewhere(decision, vm);
     decision.add('DriftDetected', {
       hostId,
       vmId: vm.id,

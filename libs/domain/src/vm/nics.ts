@@ -6,7 +6,7 @@ import { isPlaced, placeVfs, type Misfit } from '../placement.js';
 import type { Nic, State, Vm } from '../state.js';
 import { explainMisfit } from './misfit-message.js';
 import { promote } from './promotion.js';
-import { overQuota } from './start.js';
+import { overQuota } from './quota.js';
 
 /** NICs of a VM (rules.md, Limits). */
 const MAX_NICS = 64;

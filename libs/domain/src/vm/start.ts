@@ -16,6 +16,7 @@ import {
 import type { Host, State, Vf, Vm } from '../state.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import { explainMisfit } from './misfit-message.js';
+import { overQuota } from './quota.js';
 
 type StartInput = Input<'VmStartRequested'>;
 
@@ -122,18 +123,6 @@ export function startFailed(
 
 const strategyOf = (state: State, input: StartInput): 'pack' | 'spread' =>
   input.data.strategy ?? state.policy.strategy;
-
-/** The tenant's quota of VFs, checked in the decision itself. */
-export function overQuota(state: State, tenant: string | undefined, more: number): Refusal | undefined {
-  if (tenant === undefined || !Object.hasOwn(state.policy.quotas, tenant)) return undefined;
-  const quota = state.policy.quotas[tenant] as number;
-  const held = state.heldByTenant.get(tenant) ?? 0;
-  if (held + more <= quota) return undefined;
-  return refusal(
-    'QUOTA_EXCEEDED',
-    `tenant ${tenant} may hold ${quota} VFs and holds ${held}: there is no room for ${more} more`,
-  );
-}
 
 interface Placement {
   readonly host: Host;

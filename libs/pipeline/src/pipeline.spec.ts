@@ -1,0 +1,587 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { MemoryBrokerServer, type MemoryBroker, type OutputMessage } from '#broker';
+import { dumpState, type Inputs, type InputType } from '#domain';
+import { LogError, MemoryLog, verifyStream } from '#log';
+import { INPUT_CATALOG, inputSubject, type OutgoingEvent } from '#wire';
+import {
+  Allocator,
+  ClusterLeader,
+  loadState,
+  silentLogger,
+  type AllocatorOptions,
+  type Clock,
+} from './index.js';
+
+const CLUSTER = 'default';
+
+/** A clock that a test moves: whoever sleeps wakes when its time has come, or at once when it is told to hurry. */
+class TestClock implements Clock {
+  private time = Date.parse('2026-11-21T00:00:00.000Z');
+  private readonly sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
+
+  now(): number {
+    return this.time;
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const sleeper = {
+        until: this.time + ms,
+        wake: () => {
+          this.sleepers.delete(sleeper);
+          signal?.removeEventListener('abort', sleeper.wake);
+          resolve();
+        },
+      };
+      if (signal?.aborted === true) return resolve();
+      signal?.addEventListener('abort', sleeper.wake);
+      this.sleepers.add(sleeper);
+    });
+  }
+
+  advance(ms: number): void {
+    this.time += ms;
+    for (const sleeper of [...this.sleepers]) if (sleeper.until <= this.time) sleeper.wake();
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+class World {
+  readonly clock = new TestClock();
+  readonly server = new MemoryBrokerServer(() => this.clock.now());
+  readonly log = new MemoryLog();
+  private readonly publisher = this.server.connect();
+  private readonly running: Allocator[] = [];
+  private inputs = 0;
+
+  allocator(overrides: Partial<AllocatorOptions> = {}): Allocator & { readonly connection: MemoryBroker } {
+    const broker = this.server.connect();
+    const allocator = new Allocator({
+      broker,
+      log: this.log.connect(),
+      clock: this.clock,
+      logger: silentLogger,
+      instance: `allocator-${this.running.length}`,
+      maxClusters: 4,
+      rememberedInputs: 1000,
+      outMaxAge: 1000 * 60 * 60,
+      ...overrides,
+    });
+    this.running.push(allocator);
+    return Object.assign(allocator, { connection: broker });
+  }
+
+  async publish<T extends InputType>(
+    type: T,
+    data: Inputs[T],
+    options: { id?: string; cluster?: string } = {},
+  ) {
+    const { id = `input-${++this.inputs}`, cluster = CLUSTER } = options;
+    const { kind, idField } = INPUT_CATALOG[type];
+    const subjectId = idField === undefined ? cluster : (data as unknown as Record<string, string>)[idField];
+    const event = { specversion: '1.0', id, source: '/test', type, time: '2026-11-21T00:00:00Z', data };
+    await this.raw(inputSubject(cluster, kind, subjectId as string, type), JSON.stringify(event), id);
+    return id;
+  }
+
+  async raw(subject: string, text: string, id = `raw-${++this.inputs}`): Promise<number> {
+    return this.publisher.input.publish(subject, new TextEncoder().encode(text), id);
+  }
+
+  prepare(): Promise<void> {
+    return this.publisher.prepare();
+  }
+
+  out(cluster = CLUSTER): OutgoingEvent[] {
+    return this.server
+      .outputs(cluster)
+      .map((message: OutputMessage) => JSON.parse(message.payload as string) as OutgoingEvent);
+  }
+
+  types(cluster = CLUSTER): string[] {
+    return this.out(cluster).map(({ type }) => type);
+  }
+
+  /** Waits for a condition; time passes for those who sleep. */
+  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    for (let round = 0; round < 2000; round++) {
+      if (await holds()) return;
+      await turn();
+      this.clock.advance(5);
+    }
+    throw new Error(`it did not come to this: ${what}; out: ${this.types().join(', ')}`);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.running.splice(0).map(async (allocator) => {
+        let stopped = false;
+        const done = allocator.stop().then(() => {
+          stopped = true;
+        });
+        for (let round = 0; round < 2000 && !stopped; round++) {
+          await turn();
+          this.clock.advance(50);
+        }
+        await done;
+      }),
+    );
+  }
+}
+
+const vf = (index: number) => ({ pciAddress: `0000:81:10.${index}`, index });
+const report = (seq: number, vfs = 3): Inputs['HostReported'] => ({
+  hostId: 'h1',
+  bootId: 'boot-1',
+  seq,
+  iommu: { enabled: true, ready: true },
+  interruptRemapping: true,
+  pfs: [
+    {
+      pciAddress: '0000:81:00.0',
+      ifname: 'em1',
+      link: 'up',
+      totalVfs: 8,
+      vfs: Array.from({ length: vfs }, (_, index) => vf(index)),
+    },
+  ],
+});
+const start = (vmId: string): Inputs['VmStartRequested'] => ({ vmId, nics: [{ nicId: 'n0' }] });
+
+describe('the pipeline over memory ports', () => {
+  let world: World;
+  const begin = async (): Promise<World> => {
+    world = new World();
+    await world.prepare();
+    return world;
+  };
+  afterEach(() => world.stop());
+
+  const started = async (allocator: Allocator): Promise<void> => {
+    let up = false;
+    const done = allocator.start().then(() => {
+      up = true;
+    });
+    await world.until('the allocator is up', () => up);
+    await done;
+  };
+
+  it('[OUT-3] relays each decision at its log position, with cause and correlation', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    const id = await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('the start is accepted', () => world.types().includes('VmStartAccepted'));
+
+    const out = world.out();
+    expect(out.map(({ type, position }) => [type, position])).toEqual([
+      ['HostRegistered', '1'],
+      ['VfAllocated', '2'],
+      ['VmStartAccepted', '3'],
+    ]);
+    expect(out[2]).toMatchObject({
+      specversion: '1.0',
+      source: '/vf-scheduler/default',
+      subject: 'vm/vm-1',
+      causationid: id,
+      correlationid: id,
+    });
+    expect(world.server.outputs(CLUSTER).map(({ position }) => position)).toEqual([1, 2, 3]);
+    expect(await verifyStream(world.log, CLUSTER)).toMatchObject({ ok: true, events: 3 });
+    expect(out[2]?.hash).toBe((await world.log.head(CLUSTER)).hash);
+  });
+
+  it('[EX-6] a repeat of an id emits nothing; other content under it is dead-lettered', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'), { id: 'once' });
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    const before = world.out().length;
+
+    const again = JSON.stringify({
+      specversion: '1.0',
+      id: 'once',
+      source: '/elsewhere',
+      type: 'VmStartRequested',
+      time: '2026-11-22T00:00:00Z',
+      data: { nics: [{ nicId: 'n0' }], vmId: 'vm-1' },
+    });
+    await world.raw('vf.in.default.vm.vm-1.VmStartRequested', again);
+    await world.raw('vf.in.default.vm.vm-1.VmStartRequested', again.replace('n0', 'n1'));
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('stopped', () => world.types().includes('VmStopped'));
+
+    expect(world.types().slice(before)).toEqual(['VfReleased', 'VmStopped']);
+    expect(
+      world.server.deadLetters(CLUSTER).map(({ sequence, eventId, reason }) => [sequence, eventId, reason]),
+    ).toEqual([[4, 'once', expect.stringContaining('used before with other content')]]);
+  });
+
+  it('a message that cannot be read goes to the dead letters, byte for byte, and the next is served', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.raw('vf.in.default.vm.vm-1.VmStartRequested', 'not json');
+    await world.raw('vf.in.default', '{}');
+    await world.raw('vf.in.no!cluster.x', '{"a":1}');
+    await world.publish('HostReported', report(1));
+    await world.until(
+      'served, and all put aside',
+      () => world.types().length === 1 && world.server.deadLetters('_').length === 1,
+    );
+
+    expect(world.server.deadLetters(CLUSTER).map(({ payload }) => new TextDecoder().decode(payload))).toEqual(
+      ['not json', '{}'],
+    );
+    expect(world.server.deadLetters('_').map(({ subject }) => subject)).toEqual(['vf.in.no!cluster.x']);
+  });
+
+  it('a dead letter is out before anything that was decided after it is in the log', async () => {
+    await begin();
+    const log = world.log;
+    const allocator = world.allocator({ log });
+    await started(allocator);
+    const letGo = log.holdAppends();
+    await world.publish('HostReported', report(1));
+    await world.raw('vf.in.default.vm.vm-1.VmStartRequested', 'rubbish');
+    await world.publish('VmStartRequested', start('vm-1'));
+    for (let round = 0; round < 50; round++) await turn();
+    expect((await log.head(CLUSTER)).position).toBe(0);
+    expect(world.out()).toEqual([]);
+    letGo();
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    expect(world.server.deadLetters(CLUSTER)).toHaveLength(1);
+  });
+
+  it('nothing leaves before its append is durable: no event, no query', async () => {
+    await begin();
+    const log = world.log;
+    const allocator = world.allocator({ log });
+    await started(allocator);
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+
+    const letGo = log.holdAppends();
+    await world.publish('VmStartRequested', start('vm-1'));
+    let answer: unknown;
+    await world.until('decided ahead', () => {
+      const status = allocator.status.get(CLUSTER);
+      return status?.role === 'leader' && status.position === 3;
+    });
+    const asked = allocator
+      .read(CLUSTER, (state) => state.position)
+      .then((result) => {
+        answer = result?.value;
+      });
+    for (let round = 0; round < 20; round++) await turn();
+    expect([world.out().length, answer]).toEqual([1, undefined]);
+    letGo();
+    await asked;
+    await world.until('relayed', () => world.out().length === 3);
+    expect(answer).toBe(3);
+  });
+
+  it.each(['UNAVAILABLE', 'FULL', 'OUTCOME_UNKNOWN'] as const)(
+    'a log that answers %s is tried again with the same bytes; nothing is lost, invented or decided twice',
+    async (code) => {
+      await begin();
+      const log = world.log;
+      await started(world.allocator({ log }));
+      await world.publish('HostReported', report(1));
+      await world.until('registered', () => world.types().length === 1);
+      for (let fault = 0; fault < 3; fault++) log.failNextAppend({ code });
+      await world.publish('VmStartRequested', start('vm-1'));
+      await world.publish('VmStartRequested', start('vm-2'));
+      await world.until(
+        'both accepted',
+        () => world.types().filter((type) => type === 'VmStartAccepted').length === 2,
+      );
+      expect(world.types()).toEqual([
+        'HostRegistered',
+        'VfAllocated',
+        'VmStartAccepted',
+        'VfAllocated',
+        'VmStartAccepted',
+      ]);
+      expect(await verifyStream(log, CLUSTER)).toMatchObject({ ok: true, events: 5 });
+    },
+  );
+
+  it('[EX-1] of two allocators that both believe to lead and decide differently, one writes and the other is deposed', async () => {
+    await begin();
+    const options = {
+      log: world.log.connect(),
+      clock: world.clock,
+      logger: silentLogger,
+      rememberedInputs: 1000,
+      outMaxAge: 1000,
+    };
+    const one = await ClusterLeader.open(CLUSTER, { ...options, broker: world.server.connect() });
+    const two = await ClusterLeader.open(CLUSTER, { ...options, broker: world.server.connect() });
+    await world.publish('HostReported', report(1, 1));
+    await world.publish('VmStartRequested', start('vm-1'));
+    const input = (sequence: number) => {
+      const message = world.server.input(sequence);
+      if (message === undefined) throw new Error('no such input');
+      return message;
+    };
+    await one.process([input(1)]);
+    await one.read(() => undefined);
+    // The same decision is the same bytes, and harmless; this one has not seen the report, and decides otherwise.
+    await two.process([input(2)]);
+    await expect(two.read(() => undefined)).rejects.toMatchObject({ code: 'DEPOSED' });
+    expect(two.failed.aborted).toBe(true);
+    await one.process([input(2)]);
+    await one.read(() => undefined);
+    await world.until('relayed', () => world.out().length === 3);
+    expect(world.types()).toEqual(['HostRegistered', 'VfAllocated', 'VmStartAccepted']);
+    await Promise.all([one.stop(), two.stop()]);
+  });
+
+  it('[OUT-1] a leader that dies at any step leaves its successor each request with one outcome', async () => {
+    // Every point between two steps: before the append, in the append, after it and before the relay.
+    for (const fault of ['before', 'unknown', 'after'] as const) {
+      await begin();
+      const log = world.log;
+      const broker = world.server.connect();
+      const options = {
+        log,
+        clock: world.clock,
+        logger: silentLogger,
+        rememberedInputs: 1000,
+        outMaxAge: 3_600_000,
+      };
+      const first = await ClusterLeader.open(CLUSTER, { ...options, broker });
+      await world.publish('HostReported', report(1));
+      await world.publish('VmStartRequested', start('vm-1'));
+      const inputs = [1, 2].map((sequence) => world.server.input(sequence));
+      if (fault === 'before') log.holdAppends();
+      if (fault === 'unknown') log.failNextAppend({ code: 'OUTCOME_UNKNOWN' });
+      if (fault === 'after') broker.cut();
+      void first.process(inputs as never[]).catch(() => undefined);
+      for (let round = 0; round < 5; round++) await turn();
+      first.fail(new Error('killed'));
+
+      const second = world.allocator({ log: log.connect() });
+      await started(second);
+      await world.publish('VmStopped', { vmId: 'vm-1' });
+      await world.until('stopped', () => world.types().includes('VmStopped'));
+      expect(world.types()).toEqual([
+        'HostRegistered',
+        'VfAllocated',
+        'VmStartAccepted',
+        'VfReleased',
+        'VmStopped',
+      ]);
+      expect(world.out().map(({ position }) => position)).toEqual(['1', '2', '3', '4', '5']);
+      expect(await verifyStream(log, CLUSTER)).toMatchObject({ ok: true, events: 5 });
+      await world.stop();
+    }
+  });
+
+  it('a broker that is cut off and comes back loses nothing and needs no restart', async () => {
+    await begin();
+    const allocator = world.allocator();
+    await started(allocator);
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    allocator.connection.cut();
+    for (let vm = 1; vm <= 3; vm++) await world.publish('VmStartRequested', start(`vm-${vm}`));
+    for (let round = 0; round < 50; round++) await turn();
+    expect(world.types()).toEqual(['HostRegistered']);
+    allocator.connection.heal();
+    await world.until(
+      'all decided',
+      () => world.types().filter((type) => type === 'VmStartAccepted').length === 3,
+    );
+    expect(world.out().map(({ position }) => position)).toEqual(['1', '2', '3', '4', '5', '6', '7']);
+  });
+
+  it('VF_IN that was made again is read from its first message, and repeats change nothing', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'), { id: 'start-1' });
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    world.server.deleteInput();
+    await world.prepare();
+    await world.publish('VmStartRequested', start('vm-1'), { id: 'start-1' });
+    await world.publish('VmStartRequested', start('vm-2'), { id: 'start-2' });
+    await world.until(
+      'the new one is decided',
+      () => world.types().filter((type) => type === 'VmStartAccepted').length === 2,
+    );
+    expect(world.types()).toEqual([
+      'HostRegistered',
+      'VfAllocated',
+      'VmStartAccepted',
+      'VfAllocated',
+      'VmStartAccepted',
+    ]);
+  });
+
+  it('a log that is behind VF_OUT, or differs from it, is not led, with a sentence that says what to do', async () => {
+    await begin();
+    const first = world.allocator();
+    await started(first);
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    await world.stop();
+
+    const behind = world.allocator({ log: new MemoryLog() });
+    await expect(behind.start()).rejects.toThrow(
+      /ends at position 0, and VF_OUT_default at 1: the log is behind/,
+    );
+
+    const other = new World();
+    await other.prepare();
+    world = other;
+    await started(other.allocator());
+    await other.publish('HostReported', report(7));
+    await other.publish('VmStartRequested', start('vm-9'));
+    await other.until('accepted', () => other.types().includes('VmStartAccepted'));
+    other.log.tamper(CLUSTER, (records) => records.map((record) => ({ ...record, hash: 'f'.repeat(64) })));
+    const reader = other.allocator({ clusters: ['elsewhere'] });
+    await started(reader);
+    expect(reader.status.has(CLUSTER)).toBe(false);
+  });
+
+  it('VF_OUT that is gone is made again from the log', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('accepted', () => world.out().length === 3);
+    const before = world.out();
+    await world.stop();
+
+    // The same log beside a broker that has forgotten everything.
+    const next = new World();
+    await next.prepare();
+    const log = world.log;
+    world = next;
+    await started(next.allocator({ log: log.connect(), outMaxAge: 1000 * 365 * 24 * 3_600_000 }));
+    await next.until('relayed again', () => next.out().length === 3);
+    expect(next.out()).toEqual(before);
+  });
+
+  it('[EX-6] a snapshot gives the state that replay gives, remembered inputs included', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    for (let round = 0; round < 600; round++) {
+      await world.publish('VmStartRequested', start('vm-1'));
+      await world.publish('VmStopped', { vmId: 'vm-1' });
+    }
+    await world.until(
+      'all decided',
+      () => world.types().filter((type) => type === 'VmStopped').length === 600,
+    );
+    await world.stop();
+    const [snapshot] = await world.log.snapshots(CLUSTER);
+    expect(snapshot?.position).toBe(2401);
+
+    const options = { rememberedInputs: 1000, logger: silentLogger };
+    const fromSnapshot = await loadState(world.log, CLUSTER, options);
+    const bare = new MemoryLog();
+    for await (const records of world.log.read(CLUSTER, 1)) {
+      for (const record of records) await bare.append(CLUSTER, record.position - 1, [[record]]);
+    }
+    const replayed = await loadState(bare, CLUSTER, options);
+    expect([fromSnapshot.snapshot, replayed.snapshot]).toEqual([2401, 0]);
+    expect(JSON.parse(dumpState(fromSnapshot.state))).toEqual(JSON.parse(dumpState(replayed.state)));
+  });
+
+  it('a snapshot that does not belong to the log is left out', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    const honest = await loadState(world.log, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
+    const head = await world.log.head(CLUSTER);
+    for (const lie of [
+      { hash: 'a'.repeat(64) },
+      { version: 'of tomorrow' },
+      { state: '{"not":"a state"}' },
+    ]) {
+      await world.log.saveSnapshot(CLUSTER, {
+        ...head,
+        version: '1',
+        state: dumpState(honest.state),
+        ...lie,
+      });
+      const loaded = await loadState(world.log, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
+      expect([loaded.snapshot, loaded.head]).toEqual([0, head]);
+    }
+  });
+
+  it('a chain that does not hold is not led', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    await world.stop();
+    world.log.tamper(CLUSTER, (records) =>
+      records.map((record) =>
+        record.position === 2 ? { ...record, body: record.body.replace('vm-1', 'vm-2') } : record,
+      ),
+    );
+    await expect(
+      loadState(world.log, CLUSTER, { rememberedInputs: 10, logger: silentLogger }),
+    ).rejects.toThrow(LogError);
+    await expect(world.allocator().start()).rejects.toThrow(/damaged at position 2/);
+  });
+
+  it('[HOST-5] the leader keeps time: a silent host is lost, and is back with its next report', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('ClusterPolicyChanged', { hostTimeoutSeconds: 2 });
+    await world.publish('HostReported', report(1));
+    await world.until('lost', () => world.types().includes('HostLost'));
+    await world.publish('HostReported', report(2));
+    await world.until('back', () => world.types().includes('HostBack'));
+    expect(world.types()).toEqual(['ClusterPolicyChanged', 'HostRegistered', 'HostLost', 'HostBack']);
+  });
+
+  it('what is safely in the log is purged from VF_IN, and what changes nothing with it', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    for (let seq = 2; seq < 20; seq++) await world.publish('HostReported', report(seq));
+    await world.until('registered', () => world.types().length === 1);
+    world.clock.advance(61_000);
+    await world.publish('HostReported', report(30));
+    await world.until('purged', () => world.server.inputInfo().firstSequence > 10);
+  });
+
+  it('a new cluster is led from its first event on, up to the most that is allowed', async () => {
+    await begin();
+    await started(world.allocator({ maxClusters: 2 }));
+    await world.publish('HostReported', report(1), { cluster: 'second' });
+    await world.until('the second is led', () => world.types('second').length === 1);
+    await world.publish('HostReported', report(1), { cluster: 'third' });
+    await world.until('the third is put aside', () => world.server.deadLetters('third').length === 1);
+    expect(world.server.deadLetters('third')[0]?.reason).toMatch(/VF_MAX_CLUSTERS/);
+  });
+
+  it('take-over at once after a clean stop', async () => {
+    await begin();
+    const first = world.allocator();
+    await started(first);
+    const second = world.allocator();
+    await started(second);
+    expect(second.status.get(CLUSTER)).toEqual({ role: 'standby' });
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    let stopped = false;
+    void first.stop().then(() => {
+      stopped = true;
+    });
+    await world.until('stopped', () => stopped);
+    await world.until('taken over', () => second.status.get(CLUSTER)?.role === 'leader');
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+  });
+});
