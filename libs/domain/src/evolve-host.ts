@@ -13,7 +13,7 @@ import { endByHost, refreshVf } from './evolve-vm.js';
 import { identityOf, identityDiffers, isStranger } from './hardware.js';
 import type { PfReport, VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
-import { hostObstacle, isVfFree, networkNames } from './standing.js';
+import { hostObstacle, isSpokenFor, isVfFree, networkNames } from './standing.js';
 import { EARLIER_BOOTS, type Host, type Pf, type State, type Vf } from './state.js';
 
 const hostOf = (state: State, hostId: string): Host => {
@@ -115,6 +115,17 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       cleanByReport(state, known);
       continue;
     }
+    const other = pf.host.vfs.get(report.pciAddress);
+    if (other !== undefined && other.pf !== pf) {
+      // EX-1: an address is one VF. One that is spoken for stays where it is, whatever a report says.
+      if (isSpokenFor(other)) continue;
+      forgetVf(state, other);
+      layOut(
+        state,
+        other.pf,
+        other.pf.vfs.filter((vf) => vf !== other),
+      );
+    }
     byAddress.set(report.pciAddress, {
       pf,
       slot: 0,
@@ -127,10 +138,13 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       stranger: isStranger(report, undefined),
     });
   }
+  // With the last VF goes the PF's division: what comes after it are new devices. One that only is not shown keeps its scrub.
+  const goneAddresses = new Set(gone);
+  const allGone = [...byAddress].every(([address, vf]) => vf.unseen || goneAddresses.has(address));
   for (const address of gone) {
     const vf = byAddress.get(address);
     if (vf === undefined) continue;
-    if (vf.allocation !== undefined) vf.unseen = true;
+    if (vf.allocation !== undefined || (isSpokenFor(vf) && !allGone)) vf.unseen = true;
     else {
       byAddress.delete(address);
       forgetVf(state, vf);
@@ -198,12 +212,8 @@ export function changeHost(state: State, data: HostChanged): void {
     if (pf === undefined) continue;
     pf.lost = true;
     pf.work = undefined;
-    setVfs(
-      state,
-      pf,
-      [],
-      pf.vfs.map((vf) => vf.report.pciAddress),
-    );
+    for (const vf of pf.vfs) vf.unseen = true;
+    layOut(state, pf, pf.vfs);
   }
   if (data.rebooted === true) for (const pf of host.pfs.values()) settleAfterOutage(pf);
   refreshHost(state, host);

@@ -50,6 +50,10 @@ export const isVfFree = (vf: Vf): boolean =>
   vf.report.iommuGroupShared !== true &&
   vf.report.hostUse === undefined;
 
+/** Whether the VF is held, or kept out for a scrub: then it belongs to its PF whatever a report says. */
+export const isSpokenFor = (vf: Vf): boolean =>
+  vf.allocation !== undefined || vf.scrub !== undefined || vf.quarantinedFor !== undefined;
+
 /** The name under which a NIC's VFs are counted; '' for any PF. */
 export const ANY_NETWORK = '';
 

@@ -57,7 +57,7 @@ export interface Vf {
   scrub: Scrub | undefined;
   /** The allocation after which its scrub failed (SCRUB-2). */
   quarantinedFor: string | undefined;
-  /** Held, and not in the host's last report (PF-14). */
+  /** Held, or waiting for its scrub, and not in the host's last report (PF-14); or its PF is not in it. */
   unseen: boolean;
   /** Not reported since its PF's driver was lost (PF-6). */
   unknown: boolean;

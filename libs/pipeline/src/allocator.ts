@@ -200,6 +200,8 @@ export class Allocator {
         }
         if (lease === undefined) return;
         this.setStatus(cluster, () => ({ role: 'opening' }));
+        // Streams that are gone are made again before anything is verified against them.
+        await broker.prepare();
         await this.lead(name, cluster, lease);
         wait = FIRST_WAIT;
       } catch (error) {

@@ -3,6 +3,7 @@ import type { DomainEvent, HostChanged, PfChange } from '../events.js';
 import { identityDiffers, isStranger } from '../hardware.js';
 import { splitWarning } from '../hardware-limits.js';
 import type { HostReported, Input, PfReport, VfReport } from '../inputs.js';
+import { isSpokenFor } from '../standing.js';
 import type { Allocation, Host, Pf, State, Vf, Vm } from '../state.js';
 import { resolveElsewhere } from '../vm/lifecycle.js';
 import { decideDrift, driftOfReport } from './drift.js';
@@ -149,12 +150,14 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
   for (const vf of reported.vfs) {
     seen.add(vf.pciAddress);
     const there = known.host.vfs.get(vf.pciAddress);
+    if (there !== undefined && there.pf !== known && isSpokenFor(there)) continue;
     if (there === undefined || there.pf !== known || vfChanged(there, vf, released)) vfs.push(vf);
   }
-  // One that was unseen while it was held is gone for good once its holder has let it go.
-  const isHeld = ({ allocation }: Vf): boolean => allocation !== undefined && !released.has(allocation);
+  // One that is unseen is gone for good once its holder has let it go, and once it is clean or its PF shows no VF at all.
+  const stays = (vf: Vf): boolean =>
+    vf.allocation === undefined ? reported.vfs.length > 0 && isSpokenFor(vf) : !released.has(vf.allocation);
   const gone = known.vfs
-    .filter((vf) => !seen.has(vf.report.pciAddress) && !(vf.unseen && isHeld(vf)))
+    .filter((vf) => !seen.has(vf.report.pciAddress) && !(vf.unseen && stays(vf)))
     .map((vf) => vf.report.pciAddress);
   // A PF that was lost, or whose order the report fulfils, changes even where each fact is as it was.
   const settled =
