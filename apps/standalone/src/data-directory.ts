@@ -1,5 +1,5 @@
 import { access, constants, mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import Database from 'libsql';
 
 /** A data directory that is ours until it is let go. */
@@ -17,7 +17,7 @@ export interface DataDirectory {
 export async function takeDataDirectory(directory: string): Promise<DataDirectory> {
   const path = resolve(directory);
   try {
-    await mkdir(path, { recursive: true });
+    await makeDirectory(path);
     await access(path, constants.W_OK | constants.X_OK);
   } catch (error) {
     const code = (error as { code?: string }).code ?? '';
@@ -47,3 +47,25 @@ export async function takeDataDirectory(directory: string): Promise<DataDirector
   }
   return { path, release: () => database.close() };
 }
+
+/** Like a recursive `mkdir`, which in Node never returns below a file system that makes no directories (`/proc`). */
+async function makeDirectory(path: string): Promise<void> {
+  const code = await mkdir(path).then(
+    () => undefined,
+    (error: { code?: string }) => error.code,
+  );
+  if (code === undefined || code === 'EEXIST') return;
+  const parent = dirname(path);
+  if (code === 'ENOENT' && parent !== path && !(await exists(parent))) {
+    await makeDirectory(parent);
+    await mkdir(path);
+    return;
+  }
+  throw Object.assign(new Error(`mkdir ${path}: ${code}`), { code });
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

@@ -1,7 +1,7 @@
 import { Decision, isoTime } from './decision.js';
 import type { DomainEvent } from './events.js';
 import type { Input } from './inputs.js';
-import type { Pf, State, Vf } from './state.js';
+import type { Host, Pf, State, Vf } from './state.js';
 import { promote } from './vm/promotion.js';
 
 /** What the leader's clock makes fall due: silent hosts, overdue starts and scrubs, NICs that wait for a VF. */
@@ -10,11 +10,13 @@ export function decideTick(state: State, input: Input<'Tick'>): readonly DomainE
   const now = input.time;
   const { policy } = state;
 
+  const lost = new Set<Host>();
   // HOST-5. The map is in order of time: the first that is not due ends the search.
   for (const [hostId, { at }] of state.observed.heard) {
     if (now - at < policy.hostTimeoutSeconds * 1000) break;
     const host = state.hosts.get(hostId);
     if (host === undefined || host.lostSince !== undefined) continue;
+    lost.add(host);
     decision.add('HostLost', { hostId, since: isoTime(at) });
   }
   // VM-12: reported, and never ended by a timer alone.
@@ -40,16 +42,18 @@ export function decideTick(state: State, input: Input<'Tick'>): readonly DomainE
     const hostId = vf.pf.host.id;
     decision.add('ScrubOverdue', { allocationId, hostId, vf: vf.report.pciAddress, since: isoTime(since) });
   }
-  promote(decision, undefined, freeForWaiting(state));
+  promote(decision, undefined, freeForWaiting(state, lost));
   return decision.events;
 }
 
 /** VM-10: free VFs on the hosts of degraded NICs, for what became free in another way than by a release. */
-function freeForWaiting(state: State): readonly Vf[] {
+function freeForWaiting(state: State, lost: ReadonlySet<Host>): readonly Vf[] {
   const pfs = new Set<Pf>();
   for (const nic of state.degraded.values()) {
-    for (const pf of state.hosts.get(nic.vm.hostId ?? '')?.pfs.values() ?? [])
-      if (pf.indexed?.offered) pfs.add(pf);
+    const host = state.hosts.get(nic.vm.hostId ?? '');
+    // A host that is lost with this very tick offers nothing any more.
+    if (host === undefined || lost.has(host)) continue;
+    for (const pf of host.pfs.values()) if (pf.indexed?.offered) pfs.add(pf);
   }
   return [...pfs].flatMap((pf) => [...pf.free].map((slot) => pf.vfs[slot] as Vf));
 }

@@ -335,6 +335,7 @@ export interface L2NetworkRejected extends Refusal {
 }
 export interface L3NetworkRejected extends Refusal {
   readonly l3Id: string;
+  readonly l2Id: string;
 }
 export interface NetworkRef {
   readonly id: string;

@@ -61,6 +61,8 @@ export function registerHost(state: State, data: HostRegistered): void {
   };
   state.hosts.set(host.id, host);
   state.hostByOrdinal.push(host);
+  // VMs without VFs may have been reported here before the host was known, or before it was removed.
+  for (const vm of state.vms.values()) if (vm.hostId === host.id && vm.state !== 'stopped') host.vms.add(vm);
   for (const pf of data.pfs) {
     const made = addPf(state, host, pf);
     // PF-10: a PF that comes split is wanted as it is: after a reboot it shall be so again.
@@ -210,8 +212,7 @@ export function changeHost(state: State, data: HostChanged): void {
   for (const address of data.unseenPfs ?? []) {
     const pf = host.pfs.get(address);
     if (pf === undefined) continue;
-    pf.lost = true;
-    pf.work = undefined;
+    loseWork(pf);
     for (const vf of pf.vfs) vf.unseen = true;
     layOut(state, pf, pf.vfs);
   }
@@ -233,12 +234,19 @@ function changePf(state: State, pf: Pf, change: PfChange): void {
   pf.lost = false;
   const had = pf.vfs.length;
   setVfs(state, pf, vfs, goneVfs);
-  const has = pf.vfs.length;
-  // A report ends ordered work when it shows its result (PF-5, PF-15).
-  if (pf.work === 'virtualizing' && has > 0) pf.work = undefined;
-  if (pf.work === 'restoring' && has === 0) pf.work = undefined;
-  if (pf.wanted === undefined && had === 0 && has > 0) pf.wanted = has;
+  const shown = pf.vfs.some((vf) => !vf.unseen);
+  // A report ends ordered work when it shows its result (PF-5, PF-15), and a PF that shows VFs is owed none.
+  if (pf.work === 'virtualizing' && shown) pf.work = undefined;
+  if (pf.work === 'restoring' && !shown) pf.work = undefined;
+  if (shown) pf.owed = false;
+  if (pf.wanted === undefined && had === 0 && shown) pf.wanted = pf.vfs.length;
   if (wasLost) settleAfterOutage(pf);
+}
+
+/** A PF that is gone is not split any more; a restore that was ordered stands until it is done or has failed (PF-5). */
+function loseWork(pf: Pf): void {
+  pf.lost = true;
+  if (pf.work === 'virtualizing') pf.work = undefined;
 }
 
 /** PF-10: a PF that lost its VFs with its boot or its driver is owed the number that was wanted. */
@@ -260,7 +268,6 @@ export function backHost(state: State, data: HostSince): void {
 export function loseHost(state: State, data: HostSince): void {
   const host = hostOf(state, data.hostId);
   host.lostSince = Date.parse(data.since);
-  state.observed.heard.delete(host.id);
   refreshHost(state, host);
 }
 
@@ -338,8 +345,7 @@ export function restorePf(state: State, data: { readonly hostId: string; readonl
 
 export function loseDriver(state: State, data: { readonly hostId: string; readonly pf: string }): void {
   const pf = pfOf(state, data);
-  pf.lost = true;
-  pf.work = undefined;
+  loseWork(pf);
   for (const vf of pf.vfs) vf.unknown = true;
   layOut(state, pf, pf.vfs);
 }

@@ -95,8 +95,8 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   };
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   vf.allocation = allocation;
-  // An adopted VF was in a stranger's hands until now (VM-19).
-  vf.stranger = isStranger(vf.report, allocation);
+  // VM-19: an adopted VF was in a stranger's hands until now. Elsewhere a report older than the allocation says nothing of it.
+  if (data.reason === 'adopted') vf.stranger = isStranger(vf.report, allocation);
   nic.allocation = allocation;
   nic.last = { hostId: data.hostId, vf: data.vf, allocationId: data.allocationId };
   nic.detachedByForce = false;
@@ -117,7 +117,7 @@ function countTenant(state: State, vm: Vm, difference: number): void {
   else state.heldByTenant.set(vm.tenant, held);
 }
 
-export function releaseVf(state: State, data: VfReleased): void {
+export function releaseVf(state: State, data: VfReleased, at: number): void {
   const allocation = state.allocations.get(data.allocationId);
   if (allocation === undefined)
     throw new Error(`the log releases allocation ${data.allocationId}, which nobody holds`);
@@ -128,6 +128,9 @@ export function releaseVf(state: State, data: VfReleased): void {
   vf.pf.held--;
   vm.held--;
   countTenant(state, vm, -1);
+  // SCRUB-1: a restore takes the VF away, dirt and all; should it fail, the scrub is still to be ordered.
+  if (data.reason === 'pf-restored' && vf.pf.host.scrubs)
+    vf.scrub = { allocationId: data.allocationId, since: at, overdue: false };
   // VM-18; a NIC that may fall back is degraded instead, by an event of its own.
   if (data.forced && vm.state !== 'stopped') nic.detachedByForce = true;
   // VM-12, VM-17: nothing of the VM's own ended it, so a later word that it runs is believed.

@@ -92,7 +92,7 @@ function apply(state: State, event: PlacedEvent): void {
     case 'VfAllocated':
       return allocateVf(state, event.data, event.at);
     case 'VfReleased':
-      return releaseVf(state, event.data);
+      return releaseVf(state, event.data, event.at);
     case 'VmStartAccepted':
       acceptStart(state, event.data, event.at);
       return noteGeneration(state, event.data.vmId, event.data.generation);

@@ -1,6 +1,7 @@
 import type { NearMiss, VmStartFailed } from './events.js';
 import type { Strategy } from './inputs.js';
 import type { NetworkCapacity } from './capacity.js';
+import { OrdinalSet } from './ordinal-set.js';
 import { OBSTACLES_BY_NEARNESS, type Obstacle, type RefusalCode } from './refusal-codes.js';
 import { ANY_NETWORK, hostObstacle, isHostReady } from './standing.js';
 import type { Host, Pf, State, Vf } from './state.js';
@@ -340,15 +341,17 @@ function fleetMisfit(state: State, counts: ReadonlyMap<string, number>, request:
   const summary: Partial<Record<RefusalCode, number>> = {};
   const reasons = new Map<RefusalCode, number>();
   const considered: NearMiss[] = [];
-  let pfs = 0;
-  const add = (ordinals: Iterable<number> & { size: number }, reason: Obstacle): void => {
+  let looked = 0;
+  const counted = new OrdinalSet();
+  const add = (all: OrdinalSet, reason: Obstacle): void => {
+    const ordinals = capacities.length === 1 ? all : notYet(all, counted);
+    if (ordinals.size === 0) return;
     summary[reason] = (summary[reason] ?? 0) + ordinals.size;
-    pfs += ordinals.size;
+    looked += ordinals.size;
     if (considered.length === MAX_CONSIDERED) return;
     for (const ordinal of ordinals) {
-      const pf = state.pfByOrdinal[ordinal] as Pf;
+      considered.push(nearMiss(state.pfByOrdinal[ordinal] as Pf, reason));
       if (considered.length === MAX_CONSIDERED) return;
-      considered.push(nearMiss(pf, reason));
     }
   };
   const capacities = names.flatMap((name) => state.capacity.on(name) ?? []);
@@ -368,9 +371,25 @@ function fleetMisfit(state: State, counts: ReadonlyMap<string, number>, request:
     if (state.hosts.size > 0) {
       summary.PF_UNKNOWN = state.hosts.size;
       reasons.set('PF_UNKNOWN', state.hosts.size);
+      looked += state.hosts.size;
+    }
+    for (const hostId of state.hosts.keys()) {
+      if (considered.length === MAX_CONSIDERED) break;
+      considered.push({ hostId, reason: 'PF_UNKNOWN' });
     }
   }
-  return { reason: reasonOf(reasons), summary, considered, truncated: pfs > considered.length };
+  return { reason: reasonOf(reasons), summary, considered, truncated: looked > considered.length };
+}
+
+/** The members that were not counted before: a PF of several of the names counts once. */
+function notYet(ordinals: OrdinalSet, counted: OrdinalSet): OrdinalSet {
+  const fresh = new OrdinalSet();
+  for (const ordinal of ordinals) {
+    if (counted.has(ordinal)) continue;
+    counted.add(ordinal);
+    fresh.add(ordinal);
+  }
+  return fresh;
 }
 
 function separateMisfit(pfs: readonly Pf[]): Misfit {
@@ -395,7 +414,8 @@ const rankOf = (code: RefusalCode): number => RANKS.get(code) ?? OBSTACLES_BY_NE
 /** `VF_EXHAUSTED` if any host lacked only a free VF, else the most frequent reason, the nearest one among equals. */
 function reasonOf(reasons: ReadonlyMap<RefusalCode, number>): RefusalCode {
   if (reasons.has('VF_EXHAUSTED')) return 'VF_EXHAUSTED';
-  let best: RefusalCode = 'VF_EXHAUSTED';
+  // No reason at all: there is no host to look at.
+  let best: RefusalCode = 'HOST_UNKNOWN';
   let most = 0;
   for (const [code, hosts] of reasons) {
     if (hosts > most || (hosts === most && rankOf(code) < rankOf(best))) {

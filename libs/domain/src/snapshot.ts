@@ -49,7 +49,7 @@ type PfDump = ReturnType<typeof dumpPf>;
 
 function dumpHost(host: Host) {
   const { pfs, vfs: _vfs, vms: _vms, drifts, offered: _offered, ...own } = host;
-  return { ...own, drifts: [...drifts].sort(byText(([key]) => key)), pfs: [...pfs.values()].map(dumpPf) };
+  return { ...own, drifts: [...drifts], pfs: [...pfs.values()].map(dumpPf) };
 }
 type HostDump = ReturnType<typeof dumpHost>;
 

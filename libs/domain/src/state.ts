@@ -193,7 +193,7 @@ export interface Vm {
 
 /** What is observed and not in the log: lost at a take-over without harm (HOST-5). */
 export interface Observed {
-  /** When each host that is not lost was last heard, and with what; in order of time. */
+  /** When each host was last heard, and with what; in order of time. A lost one stays, so that an older report is known as old (HOST-9). */
   readonly heard: Map<string, { readonly at: number; readonly bootId: string; readonly seq: number }>;
   /** Number of reports in a row that prove an overdue VM unused. */
   readonly proofs: Map<string, number>;

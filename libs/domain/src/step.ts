@@ -25,8 +25,9 @@ export function step(state: State, input: Input, source: Source): readonly Place
   if (events.length === 0) return [];
   const cause = { stream: source.stream, sequence: source.sequence, id: input.id, digest: input.digest };
   const placed: PlacedEvent[] = [];
-  for (const event of events) {
-    const next = { ...event, position: state.position + 1, at: timed.time, cause } as PlacedEvent;
+  for (const { type, data } of events) {
+    // Written out: a spread costs more here than the whole decision.
+    const next = { type, data, position: state.position + 1, at: timed.time, cause } as PlacedEvent;
     evolve(state, next);
     placed.push(next);
   }

@@ -115,6 +115,8 @@ export class ClusterLeader {
     const begun = clock.now();
     const { state, head, snapshot } = await loadState(log, cluster, options);
     const relayed = await verifyOutput(broker, log, cluster, head);
+    // One that is there is brought to the limits that the settings give now.
+    if (relayed !== undefined) await broker.output.create(cluster, relayed + 1);
     const { created } = await broker.input.info();
     const after = await resumeAfter(broker, state, logger);
     const relay = new Relay({ ...options, cluster }, relayed, head.position);

@@ -1,4 +1,4 @@
-import { EVENT_ID, isRfc3339 } from './inputs/fields.js';
+import { EVENT_ID, isAttributeText, isRfc3339, MAX_DEPTH } from './inputs/fields.js';
 
 /** A CloudEvent 1.0 as it comes in: what the scheduler reads of it. */
 export interface IncomingEvent {
@@ -38,112 +38,192 @@ export interface OutgoingEvent {
 /** The largest payload of an input, in bytes. */
 export const MAX_INPUT_BYTES = 256 * 1024;
 
-/** Deeper nesting than any input has. */
-const MAX_DEPTH = 32;
+/** The most that the `ce-` headers of one event may hold, names and values, in characters. */
+const MAX_HEADERS = 64 * 1024;
 const MAX_ATTRIBUTE = 256;
+const MAX_SOURCE = 1024;
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-export type EventRead = { readonly event: IncomingEvent; readonly text: string } | { readonly problem: string; readonly id?: string };
+export type EventRead =
+  | { readonly event: IncomingEvent; readonly text: string }
+  | { readonly problem: string; readonly id?: string };
+
+type Headers = Readonly<Record<string, string>>;
 
 /**
  * Reads a CloudEvent from a NATS message: structured mode (one JSON object), or binary mode (`ce-` headers, the payload is `data`).
  *
  * @returns the event and its text in structured mode, as it is kept in the log; or a sentence that says what is wrong.
  */
-export function readCloudEvent(payload: Uint8Array, headers?: Readonly<Record<string, string>>): EventRead {
+export function readCloudEvent(payload: Uint8Array, headers?: Headers): EventRead {
+  const ce = readHeaders(headers);
+  const unreadable = (problem: string, event?: unknown): EventRead => ({
+    problem,
+    ...idOf(event, ce.attributes),
+  });
   if (payload.length > MAX_INPUT_BYTES) {
-    return { problem: `the payload has ${payload.length} bytes; an input has at most ${MAX_INPUT_BYTES}`, ...idOf(undefined, headers) };
+    return unreadable(`the payload has ${payload.length} bytes; an input has at most ${MAX_INPUT_BYTES}`);
   }
+  if (ce.problem !== undefined) return unreadable(ce.problem);
+  if (payload.length === 0) return unreadable('the payload is empty; an event is JSON');
   let text: string;
   let value: unknown;
   try {
     text = utf8.decode(payload);
   } catch {
-    return { problem: 'the payload is not UTF-8', ...idOf(undefined, headers) };
+    return unreadable('the payload is not UTF-8');
   }
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return { problem: `the payload is not JSON: ${error instanceof Error ? error.message : ''}`, ...idOf(undefined, headers) };
+    return unreadable(
+      `the payload is not JSON: ${oneLine(error instanceof Error ? error.message : String(error))}`,
+    );
   }
-  const attributes = binaryAttributes(headers);
-  if (attributes !== undefined) {
-    if (attributes instanceof HeaderProblem) return { problem: attributes.message, ...idOf(undefined, headers) };
-    value = { ...attributes, data: value };
-    text = JSON.stringify(value);
+  let event = value;
+  if (ce.mode === 'binary') {
+    if (isObject(value) && Object.hasOwn(value, 'specversion')) {
+      return unreadable(
+        'the ce- headers and the payload are an event each: it is either binary or structured mode',
+      );
+    }
+    event = { ...ce.attributes, data: value };
+    // The payload stays as it was sent: written again, numbers such as 1E20 would grow.
+    text = `${JSON.stringify(ce.attributes).slice(0, -1)},"data":${text}}`;
   }
-  const problem = problemOf(value);
-  if (problem !== undefined) return { problem, ...idOf(value, headers) };
-  return { event: value as IncomingEvent, text };
+  const problem = problemOf(event) ?? disagreement(event as Record<string, unknown>, ce);
+  return problem === undefined ? { event: event as IncomingEvent, text } : unreadable(problem, event);
 }
 
 /** The id, where there is one that can be named in a dead letter. */
-function idOf(value: unknown, headers?: Readonly<Record<string, string>>): { id?: string } {
-  const id = typeof value === 'object' && value !== null ? (value as { id?: unknown }).id : undefined;
-  if (typeof id === 'string' && EVENT_ID.test(id)) return { id };
-  const header = headers?.['ce-id'];
-  return header !== undefined && EVENT_ID.test(header) ? { id: header } : {};
+function idOf(event: unknown, attributes: Headers | undefined): { id?: string } {
+  for (const id of [isObject(event) ? event['id'] : undefined, attributes?.['id']]) {
+    if (typeof id === 'string' && EVENT_ID.test(id)) return { id };
+  }
+  return {};
 }
 
-class HeaderProblem {
-  constructor(readonly message: string) {}
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A sentence of somebody else, in which what was sent may be quoted. */
+// oxlint-disable-next-line no-control-regex
+const oneLine = (sentence: string): string => sentence.replace(/[\u0000-\u001f\u007f]+/g, ' ');
+
+/** What the headers say of the event. */
+interface HeadersRead {
+  readonly mode: 'structured' | 'binary';
+  /** Of binary mode; in structured mode copies, for those who route. */
+  readonly attributes?: Headers;
+  readonly problem?: string;
 }
 
-/** The attributes of binary mode; undefined in structured mode. */
-function binaryAttributes(
-  headers: Readonly<Record<string, string>> | undefined,
-): Record<string, string> | HeaderProblem | undefined {
-  if (headers === undefined) return undefined;
+const NO_HEADERS: HeadersRead = { mode: 'structured' };
+const CONTENT_TYPE = 'content-type';
+const CLOUD_EVENTS = /^application\/cloudevents/i;
+const ONE_CLOUD_EVENT = /^application\/cloudevents(?:\+json)?\s*(?:;|$)/i;
+
+/** Binary mode has `ce-` headers, unless the content type says that the payload is the whole event. */
+function readHeaders(headers: Headers | undefined): HeadersRead {
+  if (headers === undefined) return NO_HEADERS;
   const attributes: Record<string, string> = {};
+  let contentType: string | undefined;
+  let problem: string | undefined;
+  let size = 0;
   let found = false;
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
     const lower = name.toLowerCase();
-    if (lower === 'content-type') attributes['datacontenttype'] = value;
+    if (lower === CONTENT_TYPE) contentType = headers[name];
     if (!lower.startsWith('ce-')) continue;
     found = true;
-    const attribute = lower.slice(3);
-    if (!/^[a-z0-9]+$/.test(attribute) || attribute === 'data') {
-      return new HeaderProblem(`header ${JSON.stringify(name)} does not name a CloudEvents attribute`);
+    const value = headers[name] as string;
+    size += name.length + value.length;
+    if (size > MAX_HEADERS) {
+      problem ??= `the ce- headers have more than ${MAX_HEADERS} characters`;
+      break;
     }
-    try {
-      // The NATS binding of CloudEvents writes header values percent-encoded.
-      attributes[attribute] = decodeURIComponent(value);
-    } catch {
-      return new HeaderProblem(`header ${name} is not percent-encoded as CloudEvents asks`);
-    }
+    problem ??= takeAttribute(attributes, name, lower.slice(3), value);
   }
-  return found ? attributes : undefined;
+  if (contentType !== undefined && CLOUD_EVENTS.test(contentType)) {
+    if (!ONE_CLOUD_EVENT.test(contentType)) {
+      problem ??= `content type ${quote(contentType)} is not read; one event is application/cloudevents+json`;
+    }
+    return { mode: 'structured', attributes, problem };
+  }
+  if (!found) return NO_HEADERS;
+  if (contentType !== undefined) {
+    if (!isJsonType(contentType)) problem ??= `content type ${quote(contentType)} is not application/json`;
+    attributes['datacontenttype'] ??= contentType;
+  }
+  return { mode: 'binary', attributes, problem };
 }
 
-function problemOf(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'the payload is not a JSON object';
-  const event = value as Record<string, unknown>;
+/** @returns what is wrong with the header. */
+function takeAttribute(
+  attributes: Record<string, string>,
+  name: string,
+  attribute: string,
+  value: string,
+): string | undefined {
+  if (!/^[a-z0-9]+$/.test(attribute) || attribute === 'data') {
+    return `header ${quote(name)} does not name a CloudEvents attribute`;
+  }
+  if (Object.hasOwn(attributes, attribute)) return `header ${quote(name)} is there twice`;
+  try {
+    // The NATS binding of CloudEvents writes header values percent-encoded.
+    attributes[attribute] = decodeURIComponent(value);
+  } catch {
+    return `header ${quote(name)} is not percent-encoded as CloudEvents asks`;
+  }
+  return undefined;
+}
+
+/** Text that was sent, in a sentence: one line, and no longer than it helps. */
+export const quote = (text: string): string =>
+  JSON.stringify(text.length > 128 ? `${text.slice(0, 128)}…` : text);
+
+/** In structured mode headers may repeat attributes, for those who route; they are then the same. */
+function disagreement(event: Record<string, unknown>, { mode, attributes }: HeadersRead): string | undefined {
+  if (mode === 'binary' || attributes === undefined) return undefined;
+  for (const [attribute, value] of Object.entries(attributes)) {
+    const said = Object.hasOwn(event, attribute) ? event[attribute] : undefined;
+    if (typeof said === 'string' && said !== value) {
+      return `header ce-${attribute} says ${quote(value)}, the event in the payload ${quote(said)}`;
+    }
+  }
+  return undefined;
+}
+
+function problemOf(event: unknown): string | undefined {
+  if (!isObject(event)) return 'the payload is not a JSON object';
+  if (Object.hasOwn(event, '__proto__')) return 'the event has an attribute "__proto__", which is refused';
   if (event['specversion'] !== '1.0') return 'it is not a CloudEvent: specversion must be "1.0"';
-  const { id, source, type, time } = event;
+  const { id, source, type, time, data, datacontenttype } = event;
   if (typeof id !== 'string' || !EVENT_ID.test(id)) return 'id must be 1 to 128 of A-Z a-z 0-9 _ : . / -';
-  if (typeof source !== 'string' || source.length === 0 || source.length > 1024) {
-    return 'source must be a URI reference, 1 to 1024 characters';
+  if (!isAttribute(source, MAX_SOURCE)) {
+    return `source must be a URI reference, 1 to ${MAX_SOURCE} characters, without control characters`;
   }
   if (typeof type !== 'string' || type.length === 0) return 'type must name the event';
   if (!isRfc3339(time)) return 'time must be an RFC 3339 time';
-  for (const attribute of ['subject', 'correlationid', 'traceparent'] as const) {
+  for (const attribute of OPTIONAL_ATTRIBUTES) {
     const text = event[attribute];
-    if (text === undefined || text === null) continue;
-    if (typeof text !== 'string' || text.length === 0 || text.length > MAX_ATTRIBUTE) {
-      return `${attribute} must be a text of 1 to ${MAX_ATTRIBUTE} characters`;
+    if (text !== undefined && text !== null && !isAttribute(text, MAX_ATTRIBUTE)) {
+      return `${attribute} must be a text of 1 to ${MAX_ATTRIBUTE} characters, without control characters`;
     }
   }
-  if (event['data_base64'] !== undefined) return 'data must be JSON, not data_base64';
-  const content = event['datacontenttype'];
-  if (content !== undefined && content !== null && !isJsonType(content)) {
+  if (event['data_base64'] !== undefined && event['data_base64'] !== null)
+    return 'data must be JSON, not data_base64';
+  if (datacontenttype !== undefined && datacontenttype !== null && !isJsonType(datacontenttype)) {
     return 'datacontenttype must be application/json';
   }
-  if (typeof event['data'] !== 'object' || event['data'] === null || Array.isArray(event['data'])) {
-    return 'data must be an object';
-  }
-  return hostileKey(event['data']);
+  return isObject(data) ? hostileKey(data) : 'data must be an object';
 }
+
+const OPTIONAL_ATTRIBUTES = ['subject', 'correlationid', 'traceparent'] as const;
+
+const isAttribute = (value: unknown, max: number): boolean =>
+  typeof value === 'string' && value.length > 0 && value.length <= max && isAttributeText(value);
 
 const isJsonType = (content: unknown): boolean =>
   typeof content === 'string' && /^application\/(?:[\w.+-]*\+)?json\s*(?:;.*)?$/i.test(content);
@@ -156,7 +236,8 @@ function hostileKey(data: object): string | undefined {
     const next: object[] = [];
     for (const object of level) {
       if (Array.isArray(object)) {
-        for (const member of object) if (typeof member === 'object' && member !== null) next.push(member as object);
+        for (const member of object)
+          if (typeof member === 'object' && member !== null) next.push(member as object);
         continue;
       }
       for (const key of Object.keys(object)) {

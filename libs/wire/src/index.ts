@@ -4,7 +4,14 @@ export { DataChecker } from './inputs/data-checker.js';
 export * from './inputs/host.dto.js';
 export * from './inputs/network.dto.js';
 export * from './inputs/vm.dto.js';
-export { deadCluster, isReadable, readInput, type RawInput, type ReadInput, type UnreadableInput } from './read-input.js';
+export {
+  deadCluster,
+  isReadable,
+  readInput,
+  type RawInput,
+  type ReadInput,
+  type UnreadableInput,
+} from './read-input.js';
 export * from './subjects.js';
 export { subjectOf, writeEvent, type RelayedRecord } from './write-event.js';
 export * from './settings.js';

@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
-import canonicalize from 'canonicalize';
+import { hash } from 'node:crypto';
 import type { Input, InputType } from '#domain';
-import { readCloudEvent } from './cloud-event.js';
+import { MAX_INPUT_BYTES, quote, readCloudEvent } from './cloud-event.js';
 import { INPUT_CATALOG, isInputType } from './inputs/catalog.js';
 import { DataChecker } from './inputs/data-checker.js';
 import { clusterOfSubject, parseInputSubject } from './subjects.js';
@@ -51,11 +50,11 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
   const unreadable = (problem: string): UnreadableInput => ({ problem, eventId: event.id });
   if (subject === undefined) {
     const form = 'vf.in.<cluster>.{vm,host,network,cluster}.<id>.<Type>';
-    return unreadable(`subject ${JSON.stringify(message.subject)} is not of the form ${form}`);
+    return unreadable(`subject ${quote(message.subject)} is not of the form ${form}`);
   }
-  if (!isInputType(event.type)) return unreadable(`type ${JSON.stringify(event.type.slice(0, 128))} is not an input`);
+  if (!isInputType(event.type)) return unreadable(`type ${quote(event.type)} is not an input`);
   if (event.type !== subject.type) {
-    return unreadable(`the subject says ${JSON.stringify(subject.type)}, the event's type is ${event.type}`);
+    return unreadable(`the subject says ${quote(subject.type)}, the event's type is ${event.type}`);
   }
   const entry = INPUT_CATALOG[event.type];
   if (entry.kind !== subject.kind) {
@@ -70,26 +69,31 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
   }
   const strange = tooMany(event.type, checked.data);
   if (strange !== undefined) return unreadable(strange);
+  const content = JSON.stringify(checked.data);
+  if (content.length > MAX_INPUT_BYTES) {
+    return unreadable(
+      `data has ${content.length} characters with its numbers written out; at most ${MAX_INPUT_BYTES} are taken`,
+    );
+  }
   return {
     input: {
       id: event.id,
       type: event.type,
       data: checked.data,
       time: message.time,
-      digest: digestOf(event.type, checked.data),
+      digest: digestOf(event.type, content),
     } as unknown as Input,
     correlationId: event.correlationid ?? event.id,
-    ...(event.traceparent === undefined || event.traceparent === null ? undefined : { traceparent: event.traceparent }),
+    ...(event.traceparent === undefined || event.traceparent === null
+      ? undefined
+      : { traceparent: event.traceparent }),
     text: read.text,
   };
 }
 
 /** What an input says, as 16 hex digits: a repeat written in another order of keys is still the same (EX-6). */
-const digestOf = (type: string, data: unknown): string =>
-  createHash('sha256')
-    .update(`${type}\n${canonicalize(data)}`)
-    .digest('hex')
-    .slice(0, 16);
+const digestOf = (type: string, content: string): string =>
+  hash('sha256', `${type}\n${content}`).slice(0, 16);
 
 /** Limits of a host that its lists alone do not show: 1,024 VFs over all its PFs, each address once. */
 function tooMany(type: InputType, data: Record<string, unknown>): string | undefined {

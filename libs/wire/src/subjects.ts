@@ -65,6 +65,7 @@ export function parseInputSubject(subject: string): InputSubject | undefined {
   const tokens = subject.split('.');
   if (tokens.length !== 6 || tokens[0] !== 'vf' || tokens[1] !== 'in') return undefined;
   const [, , cluster, kind, id, type] = tokens as [string, string, string, string, string, string];
-  if (cluster === NO_CLUSTER || !isIdentifier(cluster) || !KINDS.has(kind) || !isIdentifier(id)) return undefined;
+  if (cluster === NO_CLUSTER || !isIdentifier(cluster) || !KINDS.has(kind) || !isIdentifier(id))
+    return undefined;
   return { cluster, kind: kind as SubjectKind, id, type };
 }

@@ -139,7 +139,7 @@ describe('removal', () => {
     const cluster = running().given(stopped('vm1')).when(remove());
     cluster.thenTypes('HostRemoved');
     expect(cluster.state.hosts.size).toBe(0);
-    cluster.when(start('vm1')).thenRefused('VF_EXHAUSTED');
+    cluster.when(start('vm1')).thenRefused('HOST_UNKNOWN');
     cluster.when(start('vm1', { hostId: 'h1' })).thenRefused('HOST_UNKNOWN');
     cluster.when(reported('h1', { pfs: ports(2) })).thenTypes('HostRegistered');
     cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');

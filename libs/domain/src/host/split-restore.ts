@@ -151,9 +151,20 @@ export function decideWorkFailed(
   if (pf === undefined) return ignoreHost(input, 'unknown');
   const work = input.type === 'PfVirtualizationFailed' ? 'virtualizing' : 'restoring';
   if (pf.work !== work) return ignoreHost(input, 'stale');
-  return input.type === 'PfVirtualizationFailed'
-    ? [{ type: input.type, data: input.data }]
-    : [{ type: input.type, data: input.data }];
+  if (input.type === 'PfVirtualizationFailed') return [{ type: input.type, data: input.data }];
+  const decision = new Decision(state, input.id);
+  // SCRUB-1: the VFs stay after all, and those that were released for the restore were not scrubbed.
+  for (const { scrub, report } of pf.vfs) {
+    if (scrub === undefined || scrub.overdue || state.scrubbing.has(scrub.allocationId)) continue;
+    const { allocationId } = scrub;
+    decision.add('VfScrubRequested', {
+      hostId: pf.host.id,
+      pf: pf.address,
+      vf: report.pciAddress,
+      allocationId,
+    });
+  }
+  return decision.add(input.type, input.data).events;
 }
 
 /** PF-4, PF-5: a restore takes all VFs away; with VFs in use the request, or else the policy, says what happens. */

@@ -23,14 +23,14 @@ export function decideL3(state: State, { data }: Input<'L3NetworkDefined'>): rea
       'NETWORK_UNKNOWN',
       `L3 network ${data.l3Id} is on L2 network ${data.l2Id}, which is not defined`,
     );
-    return [{ type: 'L3NetworkRejected', data: { l3Id: data.l3Id, ...why } }];
+    return [{ type: 'L3NetworkRejected', data: { l3Id: data.l3Id, l2Id: data.l2Id, ...why } }];
   }
   if (data.sriov && !l2.sriov) {
     const why = refusal(
       'NETWORK_SRIOV_DISABLED',
       `L3 network ${data.l3Id} asks for SR-IOV, which its L2 network ${data.l2Id} does not have`,
     );
-    return [{ type: 'L3NetworkRejected', data: { l3Id: data.l3Id, ...why } }];
+    return [{ type: 'L3NetworkRejected', data: { l3Id: data.l3Id, l2Id: data.l2Id, ...why } }];
   }
   return [{ type: 'L3NetworkAccepted', data }];
 }

@@ -426,7 +426,7 @@ export class InvariantModel {
       if (seen.has(pf.address)) continue;
       pf.lost = true;
       if (pf.work === 'virtualizing') pf.work = undefined;
-      this.takeVfs(host, pf, []);
+      for (const vf of pf.vfs.values()) vf.present = false;
     }
   }
 
@@ -455,7 +455,7 @@ export class InvariantModel {
     pf.reported = identityOf(report);
     if (!this.otherHardware(pf)) pf.identity = { ...pf.identity, ...pf.reported };
     this.takeVfs(host, pf, report.vfs);
-    if (pf.work === 'virtualizing' && pf.vfs.size > 0) pf.work = undefined;
+    if (pf.work === 'virtualizing' && report.vfs.length > 0) pf.work = undefined;
     // PF-5: a report without VFs ends a restore.
     if (pf.work === 'restoring' && report.vfs.length === 0) pf.work = undefined;
   }
@@ -467,10 +467,12 @@ export class InvariantModel {
   private takeVfs(host: MHost, pf: MPf, reports: readonly VfReport[]): void {
     const seen = new Set<string>();
     for (const report of reports) {
-      // A VF that another PF's holder has cannot be this PF's (EX-1): what is held stays where it was handed out.
+      // An address is one VF (EX-1): what is held or dirty stays where it was handed out, whatever a report says.
       const other = [...host.pfs.values()].find((one) => one !== pf && one.vfs.has(report.pciAddress));
       if (other !== undefined) {
-        if (this.holders.has(vfKey(host.id, report.pciAddress))) continue;
+        const there = other.vfs.get(report.pciAddress);
+        const dirty = there?.scrubFor !== undefined || there?.quarantinedFor !== undefined;
+        if (dirty || this.holders.has(vfKey(host.id, report.pciAddress))) continue;
         other.vfs.delete(report.pciAddress);
       }
       seen.add(report.pciAddress);
@@ -498,7 +500,9 @@ export class InvariantModel {
     }
     for (const vf of [...pf.vfs.values()]) {
       if (seen.has(vf.address)) continue;
-      if (this.holders.has(vfKey(host.id, vf.address))) vf.present = false;
+      // A PF that shows no VF at all has been undivided: what comes after it are new devices. One VF that is not shown is still dirty.
+      const dirty = seen.size > 0 && (vf.scrubFor !== undefined || vf.quarantinedFor !== undefined);
+      if (dirty || this.holders.has(vfKey(host.id, vf.address))) vf.present = false;
       else pf.vfs.delete(vf.address);
     }
   }
@@ -569,7 +573,7 @@ export class InvariantModel {
         if (vm === undefined) return this.check('VM-14', false, `unknown ${event.data.vmId} has migrated`);
         this.check(
           'VM-14',
-          this.heldBy(event.data.vmId).length === 0,
+          vm.hostId === event.data.hostId || this.heldBy(event.data.vmId).length === 0,
           `${event.data.vmId} moved with its VFs`,
         );
         vm.hostId = event.data.hostId;
@@ -919,6 +923,8 @@ export class InvariantModel {
       );
       this.check('SCRUB-2', vf.quarantinedFor === undefined || cleaned, `${where}: quarantined`);
     }
+    // VM-19: who uses it is its holder now.
+    if (vf !== undefined && data.reason === 'adopted') vf.stranger = false;
     this.allocations.set(id, { ...data, at });
     this.everAllocated.add(id);
     this.holders.set(vfKey(hostId, address), id);

@@ -792,7 +792,8 @@ const MOVES = {
   removeNetwork: (w: World, c: Choices) =>
     w.input('NetworkRemovalRequested', { id: c.of([...L3, 'l2-0', 'l2-1', 'l2-2', 'l2-3']) }),
   policy: (w: World, c: Choices) => w.policy(c),
-  tick: (w: World, c: Choices) => w.tick(c.of([1000, 1000, 1000, 20_000, 95_000, 310_000])),
+  tick: (w: World, c: Choices) =>
+    w.tick(c.of([1000, 1000, 1000, 1000, 1000, 5000, 20_000, 20_000, 95_000, 310_000])),
   raw: (w: World, c: Choices) => w.raw(c),
   repeat: (w: World, c: Choices) => w.again(c, 'repeat'),
   sameIdOtherContent: (w: World, c: Choices) => w.again(c, 'other'),

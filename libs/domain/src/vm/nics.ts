@@ -1,6 +1,6 @@
 import { Decision, refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
-import type { Input } from '../inputs.js';
+import type { Input, NicSpec } from '../inputs.js';
 import { isRefusal, planNics, startedNic } from '../nic-plan.js';
 import { isPlaced, placeVfs, type Misfit } from '../placement.js';
 import type { Nic, State, Vm } from '../state.js';
@@ -29,15 +29,19 @@ const attachFailed = (input: AttachInput, why: Refusal, misfit?: Misfit): readon
   },
 ];
 
-/** A VF NIC that runs without its VF may be attached again, with the same MAC and slot (VM-18). */
-const waitsForVf = (vm: Vm, nic: Nic): boolean =>
-  vm.state !== 'stopped' && nic.type === 'vf' && nic.allocation === undefined && !nic.degraded;
+/** A VF NIC that runs without its VF may be attached again, with the same MAC and slot (VM-18), but not as a vNIC (VM-8). */
+const mayReattach = (vm: Vm, nic: Nic, spec: NicSpec): boolean =>
+  vm.state !== 'stopped' &&
+  nic.type === 'vf' &&
+  spec.type !== 'vnic' &&
+  nic.allocation === undefined &&
+  !nic.degraded;
 
 /** VM-6: a NIC of a running VM gets its VF now or the attach fails; one of a stopped VM gets it at the next start. */
 export function decideAttach(state: State, vm: Vm, input: AttachInput): readonly DomainEvent[] {
   const spec = input.data.nic;
   const known = vm.nics.get(spec.nicId);
-  if (known !== undefined && !waitsForVf(vm, known)) {
+  if (known !== undefined && !mayReattach(vm, known, spec)) {
     return attachFailed(input, refusal('NIC_EXISTS', `VM ${vm.id} has a NIC ${spec.nicId} already`));
   }
   const neighbour = [...vm.nics.values()].find(

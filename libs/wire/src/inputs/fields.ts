@@ -1,16 +1,6 @@
 import 'reflect-metadata';
-import {
-  ArrayMaxSize,
-  IsArray,
-  IsIn,
-  IsInt,
-  IsOptional,
-  Matches,
-  Max,
-  Min,
-  ValidateBy,
-  buildMessage,
-} from 'class-validator';
+import { Type } from 'class-transformer';
+import { IsIn, IsOptional, ValidateBy, ValidateNested } from 'class-validator';
 
 /** The formats of wire.md as decorators: one name for each, so that a DTO reads like the contract. */
 
@@ -18,95 +8,175 @@ export const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 export const UNICAST_MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/;
 export const IDENTIFIER = /^[A-Za-z0-9_-]{1,64}$/;
 export const EVENT_ID = /^[A-Za-z0-9_:./-]{1,128}$/;
-export const RFC3339 =
-  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
+const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
+const ALLOCATION_ID = /^[A-Za-z0-9_-]{1,96}$/;
+const RFC3339 =
+  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,32})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
 
-export const isRfc3339 = (value: unknown): value is string =>
-  typeof value === 'string' && RFC3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')));
+/** Half of a surrogate pair: no character, and many JSON readers give up at one. */
+const HALF_SURROGATE = /\p{Surrogate}/u;
+/** What no text for a person has: C0 controls but tab and line breaks, DEL, and halves of surrogate pairs. */
+// oxlint-disable-next-line no-control-regex
+const NOT_TEXT = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\p{Surrogate}/u;
+
+/** Whether a text has characters only: no controls but tab and line breaks, no half of a surrogate pair. */
+export const isText = (value: string): boolean => !NOT_TEXT.test(value);
+
+/** Whether it is a time of RFC 3339, on a day that the calendar has; a leap second is one. */
+export function isRfc3339(value: unknown): value is string {
+  if (typeof value !== 'string' || !RFC3339.test(value)) return false;
+  const day = Number(value.slice(8, 10));
+  // Day 0 of a month is the last of the month before.
+  return (
+    day <= 28 ||
+    day <= new Date(Date.UTC(Number(value.slice(0, 4)), Number(value.slice(5, 7)), 0)).getUTCDate()
+  );
+}
+
+interface Format {
+  readonly name: string;
+  /** Says what the property must be: `$property must be …`. */
+  readonly message: string;
+  readonly validate: (value: unknown) => boolean;
+  /** Looks at each member of a list. */
+  readonly each?: boolean;
+}
+
+const format = ({ name, message, validate, each = false }: Format): PropertyDecorator =>
+  ValidateBy({ name, validator: { validate } }, { each, message });
+
+const matching = (name: string, pattern: RegExp, message: string, each = false): PropertyDecorator =>
+  format({ name, message, each, validate: (value) => typeof value === 'string' && pattern.test(value) });
 
 /** `[A-Za-z0-9_-]{1,64}`: ids of VMs, hosts, NICs and networks, tenants. */
 export const IsIdentifier = (each = false): PropertyDecorator =>
-  Matches(IDENTIFIER, { each, message: '$property must be 1 to 64 of A-Z a-z 0-9 _ -' });
+  matching('isIdentifier', IDENTIFIER, '$property must be 1 to 64 of A-Z a-z 0-9 _ -', each);
 
 /** `dddd:bb:dd.f`, hexadecimal, lower case (PF-8). */
 export const IsPciAddress = (): PropertyDecorator =>
-  Matches(PCI_ADDRESS, { message: '$property must be a PCI address dddd:bb:dd.f in lower-case hexadecimal' });
+  matching(
+    'isPciAddress',
+    PCI_ADDRESS,
+    '$property must be a PCI address dddd:bb:dd.f in lower-case hexadecimal',
+  );
 
 /** Lower case, colon separated, unicast. */
 export const IsUnicastMac = (): PropertyDecorator =>
-  Matches(UNICAST_MAC, { message: '$property must be a unicast MAC, lower case, with colons' });
+  matching('isUnicastMac', UNICAST_MAC, '$property must be a unicast MAC, lower case, with colons');
 
 /** What a VF reports: any MAC, zero included. */
 export const IsMac = (): PropertyDecorator =>
-  Matches(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, { message: '$property must be a MAC, lower case, with colons' });
+  matching('isMac', MAC, '$property must be a MAC, lower case, with colons');
 
 /** A fencing token, as the scheduler gave it. */
 export const IsAllocationId = (): PropertyDecorator =>
-  Matches(/^[A-Za-z0-9_-]{1,96}$/, { message: '$property must be an allocation id' });
+  matching('isAllocationId', ALLOCATION_ID, '$property must be an allocation id');
 
 /** Text for a person: up to `max` characters, not empty. */
 export const IsText = (max: number): PropertyDecorator =>
-  ValidateBy({
+  format({
     name: 'isText',
-    constraints: [max],
-    validator: {
-      validate: (value: unknown) => typeof value === 'string' && value.length > 0 && value.length <= max,
-      defaultMessage: buildMessage(() => `$property must be a text of 1 to ${max} characters`),
-    },
+    message: `$property must be a text of 1 to ${max} characters, without control characters`,
+    validate: (value) =>
+      typeof value === 'string' && value.length > 0 && value.length <= max && isText(value),
   });
 
-/** RFC 3339. */
+/** RFC 3339, and a time that can be counted with: no leap second. */
 export const IsTime = (): PropertyDecorator =>
-  ValidateBy({
+  format({
     name: 'isTime',
-    validator: {
-      validate: isRfc3339,
-      defaultMessage: buildMessage(() => '$property must be a time (RFC 3339)'),
-    },
+    message: '$property must be a time (RFC 3339, not a leap second)',
+    validate: (value) => isRfc3339(value) && value.slice(17, 19) !== '60',
   });
 
 /** A whole number within bounds that a double holds exactly. */
 export const IsWhole = (min: number, max = Number.MAX_SAFE_INTEGER): PropertyDecorator =>
-  all(IsInt(), Min(min), Max(max));
+  format({
+    name: 'isWhole',
+    message: `$property must be a whole number from ${min} to ${max}`,
+    validate: (value) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+  });
+
+/** Any whole number; whether it makes sense is for the decider to say. */
+export const IsAnyWhole = (): PropertyDecorator =>
+  format({ name: 'isAnyWhole', message: '$property must be a whole number', validate: Number.isInteger });
+
+/** `true` or `false`. */
+export const IsYesOrNo = (): PropertyDecorator =>
+  format({
+    name: 'isYesOrNo',
+    message: '$property must be true or false',
+    validate: (value) => typeof value === 'boolean',
+  });
 
 /** One of a list of words. */
-export const IsOneOf = (words: readonly string[]): PropertyDecorator => IsIn(words as string[]);
+export const IsOneOf = (words: readonly string[]): PropertyDecorator =>
+  IsIn(words as string[], { message: `$property must be one of ${words.join(', ')}` });
 
 /** May be left out; `null` counts as left out, as many languages write it. */
 export const MayBeLeftOut = IsOptional;
 
 /** 1..31 (a slot on guest bus 0), or a guest PCI address. */
 export const IsGuestSlot = (): PropertyDecorator =>
-  ValidateBy({
+  format({
     name: 'isGuestSlot',
-    validator: {
-      validate: (value: unknown) =>
-        typeof value === 'number'
-          ? Number.isInteger(value) && value >= 1 && value <= 31
-          : typeof value === 'string' && PCI_ADDRESS.test(value),
-      defaultMessage: buildMessage(() => '$property must be a slot 1 to 31 or a guest PCI address'),
-    },
+    message: '$property must be a slot 1 to 31 or a guest PCI address dddd:bb:dd.f in lower-case hexadecimal',
+    validate: (value) =>
+      typeof value === 'number'
+        ? Number.isInteger(value) && value >= 1 && value <= 31
+        : typeof value === 'string' && PCI_ADDRESS.test(value),
   });
 
-/** A list of at most `max` things. */
-export const IsList = (max: number): PropertyDecorator => all(IsArray(), ArrayMaxSize(max));
+/** The place of a guest slot as an address: slot 5 is function 0 of device 5 on guest bus 0. */
+export const guestAddress = (slot: unknown): unknown =>
+  typeof slot === 'number' ? `0000:00:${slot.toString(16).padStart(2, '0')}.0` : slot;
 
-/** Members of a list differ in what `key` gives; those for which it gives undefined are not compared. */
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A list of at most `max` things. */
+export const IsList = (max: number): PropertyDecorator =>
+  format({
+    name: 'isList',
+    message: `$property must be a list of at most ${max}`,
+    validate: (value) => Array.isArray(value) && value.length <= max,
+  });
+
+/** A list of at most `max` objects of a class. class-validator by itself would take a list of lists too. */
+export const IsListOf = (type: () => new () => object, max: number): PropertyDecorator =>
+  all(
+    format({
+      name: 'isListOf',
+      message: `$property must be a list of at most ${max} objects`,
+      validate: (value) => Array.isArray(value) && value.length <= max && value.every(isObject),
+    }),
+    ValidateNested({ each: true }),
+    Type(type),
+  );
+
+/** An object of a class. */
+export const IsObjectOf = (type: () => new () => object): PropertyDecorator =>
+  all(
+    format({ name: 'isObjectOf', message: '$property must be an object', validate: isObject }),
+    ValidateNested(),
+    Type(type),
+  );
+
+/** Members of a list differ in what `key` gives; those for which it gives nothing are not compared. */
 export const DifferIn = (what: string, key: (member: never) => unknown): PropertyDecorator =>
-  ValidateBy({
+  format({
     name: `differIn ${what}`,
-    validator: {
-      validate: (value: unknown) => !Array.isArray(value) || allDiffer(value, key as (member: unknown) => unknown),
-      defaultMessage: buildMessage(() => `the members of $property must differ in ${what}`),
-    },
+    message: `the members of $property must differ in ${what}`,
+    validate: (value) => !Array.isArray(value) || allDiffer(value, key as (member: unknown) => unknown),
   });
 
 function allDiffer(members: readonly unknown[], key: (member: unknown) => unknown): boolean {
+  if (members.length < 2) return true;
   const seen = new Set<unknown>();
   for (const member of members) {
     if (typeof member !== 'object' || member === null) continue;
     const value = key(member);
-    if (value === undefined) continue;
+    if (value === undefined || value === null) continue;
     if (seen.has(value)) return false;
     seen.add(value);
   }
@@ -115,20 +185,43 @@ function allDiffer(members: readonly unknown[], key: (member: unknown) => unknow
 
 /** An object whose keys are identifiers and whose values are whole numbers, at most `max` of them. */
 export const IsCountByIdentifier = (max: number): PropertyDecorator =>
-  ValidateBy({
+  format({
     name: 'isCountByIdentifier',
-    validator: {
-      validate: (value: unknown) => {
-        if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-        const entries = Object.entries(value);
-        return (
-          entries.length <= max &&
-          entries.every(([name, count]) => IDENTIFIER.test(name) && Number.isSafeInteger(count) && count >= 0)
-        );
-      },
-      defaultMessage: buildMessage(() => `$property must give whole numbers, 0 or more, for at most ${max} names`),
+    message: `$property must give whole numbers, 0 or more, for at most ${max} names of 1 to 64 of A-Z a-z 0-9 _ -`,
+    validate: (value) => {
+      if (!isObject(value)) return false;
+      const entries = Object.entries(value);
+      return (
+        entries.length <= max &&
+        entries.every(([name, count]) => IDENTIFIER.test(name) && Number.isSafeInteger(count) && count >= 0)
+      );
     },
   });
+
+/** Deeper nesting than any input has. */
+export const MAX_DEPTH = 32;
+
+/** An object with anything in it that JSON carries without loss, and that every reader of JSON takes. */
+export const IsAnyObject = (): PropertyDecorator =>
+  format({
+    name: 'isAnyObject',
+    message: `$property must be an object of texts and finite numbers, nested at most ${MAX_DEPTH} deep`,
+    validate: (value) => isObject(value) && isLossless(value, MAX_DEPTH),
+  });
+
+function isLossless(value: unknown, depth: number): boolean {
+  if (typeof value === 'string') return isText(value);
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || value === null) return true;
+  if (depth === 0) return false;
+  if (Array.isArray(value)) return value.every((member) => isLossless(member, depth - 1));
+  return Object.entries(value).every(([key, member]) => isText(key) && isLossless(member, depth - 1));
+}
+
+/** Text that CloudEvents takes as an attribute: no controls at all, no half of a surrogate pair. */
+export const isAttributeText = (value: string): boolean =>
+  // oxlint-disable-next-line no-control-regex
+  !/[\u0000-\u001f\u007f-\u009f]/.test(value) && !HALF_SURROGATE.test(value);
 
 function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
   return (target, property) => {

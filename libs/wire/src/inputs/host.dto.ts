@@ -1,5 +1,3 @@
-import { Type } from 'class-transformer';
-import { IsBoolean, IsDefined, IsInt, IsObject, ValidateNested } from 'class-validator';
 import type {
   AllocationReleaseRequested,
   HostCordoned,
@@ -27,14 +25,18 @@ import type {
 import {
   DifferIn,
   IsAllocationId,
+  IsAnyWhole,
   IsIdentifier,
   IsList,
+  IsListOf,
   IsMac,
+  IsObjectOf,
   IsOneOf,
   IsPciAddress,
   IsText,
   IsTime,
   IsWhole,
+  IsYesOrNo,
   MayBeLeftOut,
 } from './fields.js';
 
@@ -50,7 +52,7 @@ export class VfDto implements VfReport {
   @MayBeLeftOut() @IsWhole(0, 4095) vlan?: number;
   @MayBeLeftOut() @IsWhole(0) iommuGroup?: number;
   /** HOST-3: shares its IOMMU group with another device. */
-  @MayBeLeftOut() @IsBoolean() iommuGroupShared?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() iommuGroupShared?: boolean;
   /** HOST-3: what the host itself uses it for. */
   @MayBeLeftOut() @IsOneOf(['address', 'route', 'bond', 'bridge', 'other']) hostUse?: HostUse;
   @MayBeLeftOut() @IsText(64) boundDriver?: string;
@@ -76,18 +78,15 @@ export class PfDto implements PfReport {
   /** Default: `ifname`. */
   @MayBeLeftOut() @IsText(64) physicalNetwork?: string;
   @MayBeLeftOut() @IsText(64) bond?: string;
-  @IsDefined()
-  @IsList(MAX_VFS)
-  @ValidateNested({ each: true })
-  @Type(() => VfDto)
+  @IsListOf(() => VfDto, MAX_VFS)
   @DifferIn('pciAddress', (vf: VfDto) => vf.pciAddress)
   vfs!: VfDto[];
 }
 
 /** HOST-1: two facts. */
 export class IommuDto {
-  @IsBoolean() enabled!: boolean;
-  @IsBoolean() ready!: boolean;
+  @IsYesOrNo() enabled!: boolean;
+  @IsYesOrNo() ready!: boolean;
 }
 
 export class HostDto {
@@ -99,15 +98,12 @@ export class HostReportedDto extends HostDto implements HostReported {
   @IsText(128) bootId!: string;
   @IsWhole(0) seq!: number;
   @MayBeLeftOut() @IsTime() bootedAt?: string;
-  @IsDefined() @IsObject() @ValidateNested() @Type(() => IommuDto) iommu!: IommuDto;
-  @IsBoolean() interruptRemapping!: boolean;
-  @MayBeLeftOut() @IsBoolean() unsafeInterruptsAllowed?: boolean;
-  @MayBeLeftOut() @IsBoolean() scrubs?: boolean;
+  @IsObjectOf(() => IommuDto) iommu!: IommuDto;
+  @IsYesOrNo() interruptRemapping!: boolean;
+  @MayBeLeftOut() @IsYesOrNo() unsafeInterruptsAllowed?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() scrubs?: boolean;
   @MayBeLeftOut() @IsList(10_000) @IsIdentifier(true) vms?: string[];
-  @IsDefined()
-  @IsList(MAX_PFS)
-  @ValidateNested({ each: true })
-  @Type(() => PfDto)
+  @IsListOf(() => PfDto, MAX_PFS)
   @DifferIn('pciAddress', (pf: PfDto) => pf.pciAddress)
   pfs!: PfDto[];
 }
@@ -120,7 +116,7 @@ export class HostSeenDto extends HostDto implements HostSeen {
 }
 /** HOST-6. */
 export class HostCordonedDto extends HostDto implements HostCordoned {
-  @IsBoolean() cordoned!: boolean;
+  @IsYesOrNo() cordoned!: boolean;
 }
 /** HOST-5. */
 export class HostFencedDto extends HostDto implements HostFenced {}
@@ -132,20 +128,17 @@ export class PfInputDto extends HostDto {
 }
 /** PF-2, PF-3. A whole number outside 1..totalVfs is refused; anything else is not readable. */
 export class PfVirtualizeRequestedDto extends PfInputDto implements PfVirtualizeRequested {
-  @IsInt() numVfs!: number;
+  @IsAnyWhole() numVfs!: number;
 }
 export class PfVirtualizedDto extends PfInputDto implements PfVirtualized {
-  @IsDefined()
-  @IsList(MAX_VFS)
-  @ValidateNested({ each: true })
-  @Type(() => VfDto)
+  @IsListOf(() => VfDto, MAX_VFS)
   @DifferIn('pciAddress', (vf: VfDto) => vf.pciAddress)
   vfs!: VfDto[];
 }
 /** PF-15. */
 export class PfVirtualizationFailedDto extends PfInputDto implements PfVirtualizationFailed {
   @IsText(1024) reason!: string;
-  @MayBeLeftOut() @IsInt() numVfs?: number;
+  @MayBeLeftOut() @IsAnyWhole() numVfs?: number;
 }
 /** PF-4. */
 export class PfRestoreRequestedDto extends PfInputDto implements PfRestoreRequested {
@@ -164,7 +157,7 @@ export class PfLinkChangedDto extends PfInputDto implements PfLinkChanged {
 }
 /** HOST-6. */
 export class PfCordonedDto extends PfInputDto implements PfCordoned {
-  @IsBoolean() cordoned!: boolean;
+  @IsYesOrNo() cordoned!: boolean;
 }
 /** PF-9. */
 export class PfAcceptedDto extends PfInputDto implements PfAccepted {}
@@ -172,7 +165,7 @@ export class PfAcceptedDto extends PfInputDto implements PfAccepted {}
 export class VfScrubbedDto extends HostDto implements VfScrubbed {
   @IsPciAddress() vf!: string;
   @IsAllocationId() allocationId!: string;
-  @IsBoolean() clean!: boolean;
+  @IsYesOrNo() clean!: boolean;
   @MayBeLeftOut() @IsText(1024) detail?: string;
 }
 /** VM-17: an operator ends a lost allocation. */

@@ -1,4 +1,3 @@
-import { IsBoolean } from 'class-validator';
 import type {
   ClusterPolicyChanged,
   L2NetworkDefined,
@@ -9,7 +8,15 @@ import type {
   OnBusy,
   Strategy,
 } from '#domain';
-import { IsCountByIdentifier, IsIdentifier, IsOneOf, IsText, IsWhole, MayBeLeftOut } from './fields.js';
+import {
+  IsCountByIdentifier,
+  IsIdentifier,
+  IsOneOf,
+  IsText,
+  IsWhole,
+  IsYesOrNo,
+  MayBeLeftOut,
+} from './fields.js';
 
 /** NET-1. */
 export class L2NetworkDefinedDto implements L2NetworkDefined {
@@ -18,14 +25,14 @@ export class L2NetworkDefinedDto implements L2NetworkDefined {
   /** NET-3: the physical network or bond of the PFs that serve it. */
   @IsText(64) physicalInterface!: string;
   @MayBeLeftOut() @IsWhole(1, 4094) vlanId?: number;
-  @IsBoolean() sriov!: boolean;
+  @IsYesOrNo() sriov!: boolean;
 }
 /** NET-2. A NIC's `networkId` is an `l3Id`. */
 export class L3NetworkDefinedDto implements L3NetworkDefined {
   @IsIdentifier() l3Id!: string;
   @IsIdentifier() l2Id!: string;
   @IsOneOf(['public', 'flat', 'vrouter', 'vpc']) kind!: L3Kind;
-  @IsBoolean() sriov!: boolean;
+  @IsYesOrNo() sriov!: boolean;
 }
 /** NET-8. */
 export class NetworkRemovalRequestedDto implements NetworkRemovalRequested {
@@ -39,7 +46,7 @@ const MAX_SECONDS = 31_536_000;
 export class ClusterPolicyChangedDto implements ClusterPolicyChanged {
   @MayBeLeftOut() @IsOneOf(['unload', 'reject']) restoreOnBusy?: OnBusy;
   @MayBeLeftOut() @IsOneOf(['warn', 'reject']) bond?: 'warn' | 'reject';
-  @MayBeLeftOut() @IsBoolean() promotion?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() promotion?: boolean;
   @MayBeLeftOut() @IsWhole(1, MAX_SECONDS) startTimeoutSeconds?: number;
   @MayBeLeftOut() @IsWhole(1, MAX_SECONDS) scrubTimeoutSeconds?: number;
   @MayBeLeftOut() @IsWhole(1, MAX_SECONDS) hostTimeoutSeconds?: number;

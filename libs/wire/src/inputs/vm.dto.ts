@@ -1,5 +1,3 @@
-import { Type } from 'class-transformer';
-import { IsBoolean, IsDefined, IsObject, ValidateNested } from 'class-validator';
 import type {
   AdoptedNic,
   MigrationKind,
@@ -22,15 +20,20 @@ import type {
 } from '#domain';
 import {
   DifferIn,
+  IsAnyObject,
   IsGuestSlot,
   IsIdentifier,
   IsList,
+  IsListOf,
+  IsObjectOf,
   IsOneOf,
   IsPciAddress,
   IsText,
   IsUnicastMac,
   IsWhole,
+  IsYesOrNo,
   MayBeLeftOut,
+  guestAddress,
 } from './fields.js';
 
 /** Limits of rules.md. */
@@ -49,7 +52,7 @@ export class NicDto implements NicSpec {
   @MayBeLeftOut() @IsGuestSlot() guestSlot?: number | string;
   @MayBeLeftOut() @IsList(64) @IsIdentifier(true) securityGroups?: string[];
   @MayBeLeftOut() @IsText(128) elasticIp?: string;
-  @MayBeLeftOut() @IsObject() qos?: Record<string, unknown>;
+  @MayBeLeftOut() @IsAnyObject() qos?: Record<string, unknown>;
 }
 
 /** Every VM input may carry a generation (VM-13). */
@@ -64,16 +67,14 @@ export class VmStartRequestedDto extends VmDto implements VmStartRequested {
   @MayBeLeftOut() @IsList(MAX_NAMED_HOSTS) @IsIdentifier(true) hosts?: string[];
   /** Left out on a restart: those last known (VM-4). */
   @MayBeLeftOut()
-  @IsList(MAX_NICS)
-  @ValidateNested({ each: true })
-  @Type(() => NicDto)
+  @IsListOf(() => NicDto, MAX_NICS)
   @DifferIn('nicId', (nic: NicDto) => nic.nicId)
-  @DifferIn('guestSlot', (nic: NicDto) => nic.guestSlot)
+  @DifferIn('guestSlot', (nic: NicDto) => guestAddress(nic.guestSlot))
   nics?: NicDto[];
   @MayBeLeftOut() @IsIdentifier() tenant?: string;
   @MayBeLeftOut() @IsOneOf(['pack', 'spread']) strategy?: Strategy;
   /** OUT-6: each VF from another PF. */
-  @MayBeLeftOut() @IsBoolean() separatePfs?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() separatePfs?: boolean;
   @MayBeLeftOut() @IsWhole(0, 1023) numaNode?: number;
   @MayBeLeftOut() @IsText(128) guestOs?: string;
 }
@@ -106,10 +107,7 @@ export class AdoptedNicDto implements AdoptedNic {
 /** VM-19: becomes the holder of exactly these VFs, or is refused as a whole. */
 export class VmAdoptedDto extends VmDto implements VmAdopted {
   @IsIdentifier() hostId!: string;
-  @IsDefined()
-  @IsList(MAX_NICS)
-  @ValidateNested({ each: true })
-  @Type(() => AdoptedNicDto)
+  @IsListOf(() => AdoptedNicDto, MAX_NICS)
   @DifferIn('nicId', (nic: AdoptedNicDto) => nic.nicId)
   @DifferIn('vf', (nic: AdoptedNicDto) => nic.vf)
   nics!: AdoptedNicDto[];
@@ -118,7 +116,7 @@ export class VmAdoptedDto extends VmDto implements VmAdopted {
 
 /** VM-6. */
 export class VmNicAttachRequestedDto extends VmDto implements VmNicAttachRequested {
-  @IsDefined() @IsObject() @ValidateNested() @Type(() => NicDto) nic!: NicDto;
+  @IsObjectOf(() => NicDto) nic!: NicDto;
 }
 /** VM-7. */
 export class VmNicDetachRequestedDto extends VmDto implements VmNicDetachRequested {
