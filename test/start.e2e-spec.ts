@@ -360,13 +360,28 @@ describe('the end', () => {
     expect(natsServersBelow(dataDir)).toEqual([]);
   });
 
-  test('a second SIGTERM does not break the drain', async () => {
+  test('more signals do not break the drain: Ctrl-C under npm comes twice', async () => {
     const { program, dataDir } = await standalone();
-    program.signal('SIGTERM');
-    program.signal('SIGTERM');
-    program.signal('SIGINT');
+    await until(
+      'the end of its nats-server, with which the drain ends',
+      () => {
+        const over = natsServersBelow(dataDir).length === 0;
+        if (!over) program.signal('SIGINT');
+        return over;
+      },
+      { every: 5 },
+    );
     expect(await program.exit()).toEqual({ code: 0, signal: null });
     expect(natsServersBelow(dataDir)).toEqual([]);
+  });
+
+  test('a signal while it waits for a NATS that is not there ends it at once', async () => {
+    const program = await programs.start('standalone', {
+      VF_NATS_URL: `nats://127.0.0.1:${await freePort()}`,
+    });
+    await until('that it waits', () => program.stderr.includes('Waiting for NATS'));
+    program.signal('SIGTERM');
+    expect(await program.exit(5000)).toEqual({ code: 0, signal: null });
   });
 
   test('after kill -9 the next one ends the nats-server that was left, and serves on the same port', async () => {

@@ -151,8 +151,16 @@ export class Programs {
     return directory;
   }
 
-  /** Starts a program with the settings given, on free ports and in a directory of its own unless they say otherwise. */
-  async start(name: ProgramName, settings: Settings = {}): Promise<Program> {
+  /**
+   * Starts a program with the settings given, on free ports and in a directory of its own unless they say otherwise.
+   *
+   * @param options.user number of the user to run as.
+   */
+  async start(
+    name: ProgramName,
+    settings: Settings = {},
+    { user }: { readonly user?: number } = {},
+  ): Promise<Program> {
     const environment: Record<string, string | undefined> = {};
     for (const [variable, value] of Object.entries(process.env)) {
       if (!variable.startsWith('VF_') && variable !== 'NODE_OPTIONS') environment[variable] = value;
@@ -169,6 +177,7 @@ export class Programs {
         ...settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...(user === undefined ? undefined : { uid: user, gid: user }),
     });
     const program = new Program(name, child);
     this.#programs.push(program);

@@ -3,7 +3,7 @@ import { createLog } from './logging.js';
 import { runProcess } from './run.js';
 import { startService } from './service.js';
 
-await runProcess(async () => {
+await runProcess(async (asked) => {
   const settings = readSettings(process.env);
   const { natsUrl } = settings;
   if (natsUrl === undefined) {
@@ -12,5 +12,5 @@ await runProcess(async () => {
       'the allocator needs a NATS server, such as nats://127.0.0.1:4222',
     );
   }
-  return startService(settings, { url: natsUrl, ours: false }, createLog(settings.logLevel));
+  return startService(settings, { url: natsUrl, ours: false }, createLog(settings.logLevel), asked);
 });

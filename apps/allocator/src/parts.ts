@@ -32,7 +32,12 @@ export interface NatsUse {
 }
 
 /** Connects to NATS as the settings say. */
-export function connect(settings: Settings, { url, ours }: NatsUse, log: Logger): Promise<NatsBroker> {
+export function connect(
+  settings: Settings,
+  { url, ours }: NatsUse,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<NatsBroker> {
   const { natsTls } = settings;
   return connectNats({
     url: url.split(',').map((one) => one.trim()),
@@ -42,6 +47,7 @@ export function connect(settings: Settings, { url, ours }: NatsUse, log: Logger)
       natsTls === undefined
         ? undefined
         : { caFile: natsTls.ca, certFile: natsTls.cert, keyFile: natsTls.key },
+    signal,
     log: (level, message, facts) => log[level](message, facts),
     streams: {
       inputMaxBytes: settings.inMaxBytes,

@@ -5,19 +5,28 @@ import { SettingsError } from '#wire';
  * sentence and exit code 1.
  */
 export async function runProcess(
-  start: () => Promise<{ readonly ready: object; stop(): Promise<void>; readonly died?: Promise<Error> }>,
+  start: (asked: AbortSignal) => Promise<{
+    readonly ready: object;
+    stop(): Promise<void>;
+    readonly died?: Promise<Error>;
+  }>,
 ): Promise<void> {
-  const asked = new Promise<void>((resolve) => {
-    process.once('SIGTERM', () => resolve());
-    process.once('SIGINT', () => resolve());
-  });
+  const asked = new AbortController();
+  // Not `once`: Ctrl-C under npm comes twice, and the second must not end us in the middle of the drain.
+  process.on('SIGTERM', () => asked.abort());
+  process.on('SIGINT', () => asked.abort());
   try {
-    const service = await start();
+    const service = await start(asked.signal);
     process.stdout.write(`${JSON.stringify(service.ready)}\n`);
-    const death = await Promise.race([asked, ...(service.died === undefined ? [] : [service.died])]);
+    const death = await Promise.race([
+      aborted(asked.signal),
+      ...(service.died === undefined ? [] : [service.died]),
+    ]);
     await service.stop();
     if (death instanceof Error) throw death;
   } catch (error) {
+    // Who asked it to end while it started does not want to hear what it was waiting for.
+    if (asked.signal.aborted) return;
     const sentence = error instanceof Error ? error.message : String(error);
     process.stderr.write(
       `vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`,
@@ -25,3 +34,9 @@ export async function runProcess(
     process.exitCode = 1;
   }
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve());
+  });

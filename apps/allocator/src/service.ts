@@ -24,20 +24,32 @@ export interface Service {
 /**
  * Puts the write side and the queries together on a NATS server, and serves.
  *
+ * @param asked aborts when the process is asked to end while this still waits for something: then what is there is closed, and it throws.
  * @throws what keeps it from serving: a sentence for the operator.
  */
-export async function startService(settings: Settings, nats: NatsUse, log: Pino): Promise<Service> {
+export async function startService(
+  settings: Settings,
+  nats: NatsUse,
+  log: Pino,
+  asked: AbortSignal,
+): Promise<Service> {
   const logger = pipelineLogger(log);
   const closers: (() => Promise<unknown>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).reverse()) {
-      await closer().catch((error: unknown) => log.warn({ error }, 'closing'));
-    }
+  let closing = Promise.resolve();
+  const close = (): Promise<void> => {
+    closing = closing.then(async () => {
+      for (const closer of closers.splice(0).reverse()) {
+        await closer().catch((error: unknown) => log.warn({ error }, 'closing'));
+      }
+    });
+    return closing;
   };
+  const giveUp = (): void => void close();
+  asked.addEventListener('abort', giveUp);
   try {
     const eventLog = await openEventLog(settings);
     closers.push(() => eventLog.close());
-    const broker = await connect(settings, nats, logger);
+    const broker = await connect(settings, nats, logger, asked);
     closers.push(() => broker.close());
     const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger));
     const app = await createApp({ allocator: strategy.allocator, broker, log: eventLog, logger }, log);
@@ -48,6 +60,7 @@ export async function startService(settings: Settings, nats: NatsUse, log: Pino)
     closers.push(() => responder.stop());
     app.connectMicroservice({ strategy });
     await app.startAllMicroservices();
+    asked.throwIfAborted();
     return {
       ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },
       stop: close,
@@ -55,6 +68,8 @@ export async function startService(settings: Settings, nats: NatsUse, log: Pino)
   } catch (error) {
     await close();
     throw error;
+  } finally {
+    asked.removeEventListener('abort', giveUp);
   }
 }
 

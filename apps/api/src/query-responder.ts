@@ -1,7 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { headers, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import { systemClock } from '#pipeline';
 import { API_PARTS } from './parts.js';
 import { answerQuery, QueryError, type ApiParts } from './queries.js';
+
+/** How long `stop` waits, in milliseconds. */
+const STOP_PATIENCE = 2000;
 
 /** Answers `vf.query.<cluster>.<name>` over NATS: a JSON request, a JSON reply. */
 @Injectable()
@@ -22,9 +26,14 @@ export class QueryResponder {
     });
   }
 
+  /** Answers what has been asked; not for ever, because NATS or the log may be away. */
   async stop(): Promise<void> {
-    await this.subscription?.drain();
-    await Promise.all(this.answering);
+    const over = new AbortController();
+    const patience = systemClock.sleep(STOP_PATIENCE, over.signal);
+    if (this.parts.broker.connected) await Promise.race([this.subscription?.drain(), patience]);
+    else this.subscription?.unsubscribe();
+    await Promise.race([Promise.all(this.answering), patience]);
+    over.abort();
   }
 
   private async answer(message: Msg): Promise<void> {

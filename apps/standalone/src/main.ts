@@ -2,4 +2,4 @@ import { runProcess } from '#allocator';
 import { readSettings } from '#wire';
 import { startStandalone } from './standalone.js';
 
-await runProcess(() => startStandalone(readSettings(process.env)));
+await runProcess((asked) => startStandalone(readSettings(process.env), asked));

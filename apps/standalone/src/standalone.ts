@@ -15,9 +15,13 @@ export interface Standalone extends Service {
 /**
  * Starts everything.
  *
+ * @param asked aborts when the process is asked to end before it serves.
  * @throws what keeps it from serving: a sentence for the operator. Nothing is left running then.
  */
-export async function startStandalone(settings: Settings): Promise<Standalone> {
+export async function startStandalone(
+  settings: Settings,
+  asked: AbortSignal = new AbortController().signal,
+): Promise<Standalone> {
   const log = createLog(settings.logLevel);
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -35,7 +39,7 @@ export async function startStandalone(settings: Settings): Promise<Standalone> {
       died = deathOf(server, closers);
     }
     const nats = { url: natsUrl, ours: settings.natsUrl === undefined };
-    const service = await startService({ ...settings, dataDir: directory.path }, nats, log);
+    const service = await startService({ ...settings, dataDir: directory.path }, nats, log, asked);
     closers.push(() => service.stop());
     return { ready: service.ready, stop: close, died };
   } catch (error) {

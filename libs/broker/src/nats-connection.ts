@@ -29,6 +29,8 @@ export interface NatsConnectionOptions {
   /** Files in PEM. */
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
   readonly log?: BrokerLog;
+  /** Ends the waiting for a server that is starting. */
+  readonly signal?: AbortSignal;
   /** How long to wait for a server that is starting: for the connection and, in `prepare`, for JetStream; 30,000. */
   readonly startTimeout?: number;
   /** How long to wait for one answer; 5,000. */
@@ -96,7 +98,7 @@ export class NatsLink {
       settings.authenticator = credsAuthenticator(await readCredentials(options.credentialsFile));
     }
 
-    const connection = await connectWithin(settings, url, startTimeout, log);
+    const connection = await connectWithin(settings, url, startTimeout, log, options.signal);
     const version = connection.info?.version ?? 'unknown';
     if (!isServerNewEnough(version)) {
       await connection.close();
@@ -247,6 +249,7 @@ async function connectWithin(
   url: string,
   timeout: number,
   log: BrokerLog,
+  signal: AbortSignal | undefined,
 ): Promise<NatsConnection> {
   const deadline = performance.now() + timeout;
   let told = false;
@@ -263,7 +266,7 @@ async function connectWithin(
       }
       if (error instanceof errors.InvalidArgumentError)
         throw toBrokerError(error, `Connecting to NATS at ${url}`);
-      if (performance.now() + RECONNECT_WAIT >= deadline) {
+      if (performance.now() + RECONNECT_WAIT >= deadline || signal?.aborted) {
         const reason = error instanceof Error ? error.message : String(error);
         throw new BrokerError(
           'UNAVAILABLE',
@@ -273,7 +276,7 @@ async function connectWithin(
       }
       if (!told) log('info', `Waiting for NATS at ${url}`);
       told = true;
-      await wait(RECONNECT_WAIT);
+      await wait(RECONNECT_WAIT, undefined, signal && { signal }).catch(() => undefined);
     }
   }
 }

@@ -289,9 +289,9 @@ export function changeNicType(state: State, data: Events['VmNicTypeChanged']): v
 }
 
 export function degradeNic(state: State, data: Events['NicDegraded']): void {
-  // Before its start is accepted the VM may not be known; the acceptance says `degraded` again.
+  // Before its start is accepted the VM may not be known; the acceptance says `degraded` again, of its NICs in their order (VM-10).
   const nic = state.vms.get(data.vmId)?.nics.get(data.nicId);
-  if (nic === undefined) return;
+  if (nic === undefined || nic.vm.state === 'stopped') return;
   nic.degraded = true;
   nic.detachedByForce = false;
   state.degraded.set(`${data.vmId}/${data.nicId}`, nic);

@@ -7,7 +7,13 @@ import type { Input } from './inputs.js';
 import { dumpState, restoreState } from './snapshot.js';
 import { emptyState, type State } from './state.js';
 import { step } from './step.js';
-import { anyHistory, insaneHistories, runParameters, saneHistories } from './testing/arbitraries.js';
+import {
+  anyHistory,
+  insaneHistories,
+  runParameters,
+  saneHistories,
+  wantingHistories,
+} from './testing/arbitraries.js';
 import { InvariantModel, type Violation } from './testing/invariant-model.js';
 import { recount } from './testing/recount.js';
 import { INPUT_TYPES, World, type History } from './testing/world.js';
@@ -78,14 +84,18 @@ class IndexError extends Error {
   override readonly name = 'IndexError';
 }
 
-const parameters = runParameters(150);
+const parameters = runParameters(100);
 
 /** All histories once, with the rules that they break; the test of a rule that is broken then shrinks to the least history. */
 const broken = new Map<string, string>();
 const seenTypes = new Set<string>();
 const seenEvents = new Set<string>();
 let decided = 0;
-for (const [name, histories] of Object.entries({ sane: saneHistories, insane: insaneHistories })) {
+for (const [name, histories] of Object.entries({
+  sane: saneHistories,
+  insane: insaneHistories,
+  wanting: wantingHistories,
+})) {
   fc.assert(
     fc.property(histories, (history) => {
       const { inputs, decisions, violations } = play(history, {

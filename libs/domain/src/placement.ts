@@ -165,6 +165,7 @@ export function matchOnHost(
 ): readonly Vf[] | undefined {
   const { needs, separatePfs } = request;
   const pfs = servingPfs(host, request);
+  if (separatePfs && pfs.length < needs.length) return undefined;
   const room = pfs.map((pf) => (separatePfs ? 1 : pf.free.size));
   /** Needs on each PF. */
   const takers: number[][] = pfs.map(() => []);

@@ -13,6 +13,8 @@ export const DEFAULT_CLUSTER = 'default';
 
 const FIRST_WAIT = 100;
 const LONGEST_WAIT = 5000;
+/** How long a leader may take to finish when the allocator stops, in milliseconds. */
+const DRAIN_PATIENCE = 10_000;
 /** A lease that is free is got sooner than this, in milliseconds. */
 const STANDBY_AFTER = 1000;
 
@@ -113,6 +115,7 @@ export class Allocator {
   /** Stops reading, finishes the batch, relays, gives the leases up. */
   async stop(): Promise<void> {
     this.stopping.abort();
+    for (const look of [...this.changed]) look();
     await this.watcher?.close();
     await Promise.all([...this.clusters.values()].map(({ done }) => done));
     await this.orphans;
@@ -214,6 +217,12 @@ export class Allocator {
         if (final) return;
         await clock.sleep(wait, signal);
         wait = Math.min(wait * 2, LONGEST_WAIT);
+        // What is missing may be a stream that somebody deleted.
+        if (!signal.aborted && broker.connected) {
+          await broker
+            .prepare()
+            .catch((why: unknown) => logger.warn('the streams could not be prepared', { error: why }));
+        }
       } finally {
         cluster.leader = undefined;
         await lease?.release().catch(() => undefined);
@@ -235,9 +244,11 @@ export class Allocator {
     const leader = await ClusterLeader.open(name, this.options);
     const follower = await this.options.broker.input.follow(name, leader.resumeAfter);
     const over = AbortSignal.any([this.stopping.signal, lease.lost, leader.failed]);
+    const done = new AbortController();
     const close = (): void => void follower.close().catch(() => undefined);
     over.addEventListener('abort', close);
     if (over.aborted) close();
+    void this.boundDrain(leader, done.signal);
     leader.startTicking();
     cluster.leader = leader;
     this.setStatus(cluster, () => ({ role: 'leader', ...leader.status }));
@@ -258,7 +269,27 @@ export class Allocator {
       cluster.leader = undefined;
       await follower.close().catch(() => undefined);
       await leader.stop();
+      done.abort();
     }
+  }
+
+  /**
+   * Ends a leader that cannot finish what it has begun, because the log or NATS is away: when the process is to end it must not wait
+   * for that. Nothing is lost: what is not in the log is in `VF_IN`, and is decided again.
+   */
+  private async boundDrain(leader: ClusterLeader, done: AbortSignal): Promise<void> {
+    const { clock, logger } = this.options;
+    const stopping = this.stopping.signal;
+    const over = AbortSignal.any([done, leader.failed]);
+    if (!stopping.aborted)
+      await new Promise((go) => AbortSignal.any([over, stopping]).addEventListener('abort', go));
+    await clock.sleep(DRAIN_PATIENCE, over);
+    if (over.aborted) return;
+    const seconds = DRAIN_PATIENCE / 1000;
+    logger.warn(
+      `cluster '${leader.cluster}' could not finish in ${seconds} s; the next start goes on with it`,
+    );
+    leader.fail(new Error(`cluster '${leader.cluster}' was stopped before it could finish`));
   }
 
   private setStatus(cluster: Cluster, status: () => ClusterStatus): void {
@@ -270,6 +301,11 @@ export class Allocator {
   private async untilSettled(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
+        if (this.stopping.signal.aborted) {
+          this.changed.delete(look);
+          reject(new Error('the allocator was stopped while it started'));
+          return;
+        }
         const statuses = [...this.status.values()];
         const failed = statuses.find((status) => status.role === 'failed' && status.final);
         if (failed === undefined && statuses.some(({ role }) => role === 'opening' || role === 'failed'))

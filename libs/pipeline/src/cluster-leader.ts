@@ -213,7 +213,7 @@ export class ClusterLeader {
         taken++;
         continue;
       }
-      const read = readInput(message);
+      const read = this.check(message);
       if (!isReadable(read)) {
         dead.push(this.deadLetter(message, read.problem, read.eventId));
       } else {
@@ -242,6 +242,16 @@ export class ClusterLeader {
     return { decisions, messages: outputs, dead, judged, from, sequence: this.inputSequence, taken };
   }
 
+  /** Reads an input; a reader that throws has a defect, and the message is put aside with what it said. */
+  private check(message: InputMessage): ReturnType<typeof readInput> {
+    try {
+      return readInput(message);
+    } catch (error) {
+      this.options.logger.error(`a defect: message ${message.sequence} of VF_IN could not be read`, { error });
+      return { problem: `a defect in the scheduler, please report it: ${textOf(error)}` };
+    }
+  }
+
   /**
    * Decides an input. A decider that throws has a defect, and has changed nothing yet: then this input is put aside with what it said,
    * and the next one is served. A defect that shows while events are taken in ends the leader.
@@ -253,8 +263,8 @@ export class ClusterLeader {
     } catch (error) {
       if (this.state.position !== position || this.state.lastCause?.id === input.id) throw error;
       this.options.logger.error(`a defect: input ${input.id} could not be decided`, { error });
-      const what = error instanceof Error ? error.message : String(error);
-      dead.push(this.deadLetter(message, `a defect in the scheduler, please report it: ${what}`, input.id));
+      const why = `a defect in the scheduler, please report it: ${textOf(error)}`;
+      dead.push(this.deadLetter(message, why, input.id));
       return [];
     }
   }
@@ -270,9 +280,7 @@ export class ClusterLeader {
     this.failing.signal.throwIfAborted();
     if (segment.dead.length > 0) {
       await this.guard(() =>
-        this.persistently(`dead-lettering for '${this.cluster}'`, () =>
-          this.options.broker.dead.publish(this.cluster, segment.dead),
-        ),
+        this.persistently(`dead-lettering for '${this.cluster}'`, () => this.deadLetterAll(segment.dead)),
       );
     }
     if (segment.decisions.length > 0) {
@@ -280,6 +288,17 @@ export class ClusterLeader {
       return;
     }
     this.keepUp(segment.sequence);
+  }
+
+  private async deadLetterAll(letters: readonly DeadLetter[]): Promise<void> {
+    const { broker } = this.options;
+    try {
+      await broker.dead.publish(this.cluster, letters);
+    } catch (error) {
+      // The stream itself may have been deleted.
+      if (broker.connected) await broker.prepare().catch(() => undefined);
+      throw error;
+    }
   }
 
   private async append({ decisions, from, messages, sequence }: Segment): Promise<void> {
@@ -390,3 +409,5 @@ export class ClusterLeader {
     }
   }
 }
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

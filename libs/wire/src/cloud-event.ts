@@ -228,25 +228,22 @@ const isAttribute = (value: unknown, max: number): boolean =>
 const isJsonType = (content: unknown): boolean =>
   typeof content === 'string' && /^application\/(?:[\w.+-]*\+)?json\s*(?:;.*)?$/i.test(content);
 
-/** A key that would reach into prototypes, or nesting beyond any sense; looked for without recursion. */
-function hostileKey(data: object): string | undefined {
-  let level: object[] = [data];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return `data is nested more than ${MAX_DEPTH} deep`;
-    const next: object[] = [];
-    for (const object of level) {
-      if (Array.isArray(object)) {
-        for (const member of object)
-          if (typeof member === 'object' && member !== null) next.push(member as object);
-        continue;
-      }
-      for (const key of Object.keys(object)) {
-        if (FORBIDDEN_KEYS.has(key)) return `data has a key ${JSON.stringify(key)}, which is refused`;
-        const member = (object as Record<string, unknown>)[key];
-        if (typeof member === 'object' && member !== null) next.push(member);
-      }
+/** A key that would reach into prototypes, or nesting beyond any sense. */
+function hostileKey(data: object, depth = 0): string | undefined {
+  if (depth > MAX_DEPTH) return `data is nested more than ${MAX_DEPTH} deep`;
+  if (Array.isArray(data)) {
+    for (const member of data as readonly unknown[]) {
+      const found = typeof member === 'object' && member !== null ? hostileKey(member, depth + 1) : undefined;
+      if (found !== undefined) return found;
     }
-    level = next;
+    return undefined;
+  }
+  // Of what JSON.parse made: every key is the object's own.
+  for (const key in data) {
+    if (FORBIDDEN_KEYS.has(key)) return `data has a key ${JSON.stringify(key)}, which is refused`;
+    const member = (data as Record<string, unknown>)[key];
+    const found = typeof member === 'object' && member !== null ? hostileKey(member, depth + 1) : undefined;
+    if (found !== undefined) return found;
   }
   return undefined;
 }

@@ -3,7 +3,15 @@ import fc from 'fast-check';
 import type { InputType } from '#domain';
 import { INPUT_CATALOG, isInputType } from './inputs/catalog.js';
 import { isReadable, readInput, type RawInput, type ReadInput } from './read-input.js';
-import { attributesOf, binary, bytes, INPUT_TYPES, SAMPLES, STORED_AT, structured } from './testing/sample-inputs.js';
+import {
+  attributesOf,
+  binary,
+  bytes,
+  INPUT_TYPES,
+  SAMPLES,
+  STORED_AT,
+  structured,
+} from './testing/sample-inputs.js';
 
 /** Reads a message that is good. */
 function read(message: RawInput): ReadInput {
@@ -24,13 +32,20 @@ describe('every input of the contract', () => {
     expect(Object.keys(INPUT_CATALOG).toSorted()).toEqual([...INPUT_TYPES].toSorted());
     expect(INPUT_TYPES).toHaveLength(34);
     for (const type of INPUT_TYPES) expect(isInputType(type)).toBe(true);
-    for (const other of ['toString', '__proto__', '', 'vmstarted', 'VfAllocated']) expect(isInputType(other)).toBe(false);
+    for (const other of ['toString', '__proto__', '', 'vmstarted', 'VfAllocated'])
+      expect(isInputType(other)).toBe(false);
   });
 
   test.each(cases)('%s, %s, structured', (type, _size, data) => {
     const message = structured(type, data);
     expect(read(message)).toEqual({
-      input: { id: `test:${type}`, type, data, time: STORED_AT, digest: expect.stringMatching(/^[0-9a-f]{16}$/) as string },
+      input: {
+        id: `test:${type}`,
+        type,
+        data,
+        time: STORED_AT,
+        digest: expect.stringMatching(/^[0-9a-f]{16}$/) as unknown,
+      },
       correlationId: `test:${type}`,
       text: new TextDecoder().decode(message.payload),
     });
@@ -51,7 +66,9 @@ describe('every input of the contract', () => {
   test.each(INPUT_TYPES)('%s: null is left out', (type) => {
     const { minimal, full } = SAMPLES[type];
     const nulls = Object.fromEntries(Object.keys(full).map((key) => [key, null]));
-    expect(read(structured(type, { ...nulls, ...minimal })).input).toEqual(read(structured(type, minimal)).input);
+    expect(read(structured(type, { ...nulls, ...minimal })).input).toEqual(
+      read(structured(type, minimal)).input,
+    );
   });
 
   test.each(cases)('%s, %s: data is plain, and JSON without loss', (type, _size, data) => {
@@ -96,15 +113,18 @@ function backwards(value: unknown): unknown {
 }
 
 describe('[EX-6] the digest', () => {
-  test.each(cases)('%s, %s: the same for another order of keys, white space and unknown fields', (type, _size, data) => {
-    const expected = digest(type, data);
-    const message = structured(type, data);
-    expect(digest(type, backwards(data) as object)).toBe(expected);
-    expect(digest(type, withEverywhere(data, { zzz: 1 }))).toBe(expected);
-    const spaced = JSON.stringify({ data, ...attributesOf(type) }, undefined, '\t');
-    expect(read({ ...message, payload: bytes(`\n${spaced} `) }).input.digest).toBe(expected);
-    expect(read(binary(type, data)).input.digest).toBe(expected);
-  });
+  test.each(cases)(
+    '%s, %s: the same for another order of keys, white space and unknown fields',
+    (type, _size, data) => {
+      const expected = digest(type, data);
+      const message = structured(type, data);
+      expect(digest(type, backwards(data) as object)).toBe(expected);
+      expect(digest(type, withEverywhere(data, { zzz: 1 }))).toBe(expected);
+      const spaced = JSON.stringify({ data, ...attributesOf(type) }, undefined, '\t');
+      expect(read({ ...message, payload: bytes(`\n${spaced} `) }).input.digest).toBe(expected);
+      expect(read(binary(type, data)).input.digest).toBe(expected);
+    },
+  );
 
   test('the same whatever the attributes are, and however numbers and texts are written', () => {
     const expected = digest('VmStopped', { vmId: 'vm-1', generation: 10, reason: 'ö' });
@@ -113,12 +133,19 @@ describe('[EX-6] the digest', () => {
     expect(read(structured('VmStopped', data, other)).input.digest).toBe(expected);
     const message = structured('VmStopped', data);
     const text = new TextDecoder().decode(message.payload);
-    const rewritten = text.replace(':10', ':1.0E1').replace('ö', String.raw`\u00F6`).replace('vm-1', String.raw`vm\u002d1`);
+    const rewritten = text
+      .replace(':10', ':1.0E1')
+      .replace('ö', String.raw`\u00F6`)
+      .replace('vm-1', String.raw`vm\u002d1`);
     expect(read({ ...message, payload: bytes(rewritten) }).input.digest).toBe(expected);
   });
 
   test('the same for -0 and 0, in what the sender makes up too', () => {
-    const zero = structured('VmNicAttachRequested', { vmId: 'vm-1', nic: { nicId: 'n', qos: { a: [0] } }, generation: 0 });
+    const zero = structured('VmNicAttachRequested', {
+      vmId: 'vm-1',
+      nic: { nicId: 'n', qos: { a: [0] } },
+      generation: 0,
+    });
     const text = new TextDecoder().decode(zero.payload);
     const minus = { ...zero, payload: bytes(text.replaceAll(/(?<=[[:])0(?=[\]},])/g, '-0')) };
     expect(new TextDecoder().decode(minus.payload)).toContain('"a":[-0]');
@@ -135,13 +162,15 @@ describe('[EX-6] the digest', () => {
     const start = (nics: object[]): string => digest('VmStartRequested', { vmId: 'vm-1', nics });
     expect(start([{ nicId: 'a' }, { nicId: 'b' }])).not.toBe(start([{ nicId: 'b' }, { nicId: 'a' }]));
     expect(start([])).not.toBe(digest('VmStartRequested', { vmId: 'vm-1' }));
-    expect(start([{ nicId: 'a', guestSlot: 5 }])).not.toBe(start([{ nicId: 'a', guestSlot: '0000:00:05.0' }]));
+    expect(start([{ nicId: 'a', guestSlot: 5 }])).not.toBe(
+      start([{ nicId: 'a', guestSlot: '0000:00:05.0' }]),
+    );
     expect(digest('VmStarted', { vmId: 'vm-1' })).not.toBe(digest('VmRebooted', { vmId: 'vm-1' }));
   });
 
   test('stays what it was: it is in the log', () => {
-    expect(digest('VmStopped', SAMPLES.VmStopped.full)).toBe('%STOP%');
-    expect(digest('HostReported', SAMPLES.HostReported.full)).toBe('%REPORT%');
+    expect(digest('VmStopped', SAMPLES.VmStopped.full)).toBe('d45ab1326d8fa3f3');
+    expect(digest('HostReported', SAMPLES.HostReported.full)).toBe('949f29322d3d5ef5');
   });
 });
 
@@ -209,7 +238,11 @@ describe('[OUT-1] whatever is sent has an answer', () => {
     fc.assert(
       fc.property(fc.constantFrom(...INPUT_TYPES), fc.jsonValue({ maxDepth: 6 }), (type, data) => {
         const { subject } = structured(type);
-        answers({ subject, payload: bytes(JSON.stringify({ ...attributesOf(type), data })), time: STORED_AT });
+        answers({
+          subject,
+          payload: bytes(JSON.stringify({ ...attributesOf(type), data })),
+          time: STORED_AT,
+        });
       }),
       { numRuns: 500 },
     );
@@ -232,7 +265,16 @@ describe('[OUT-1] whatever is sent has an answer', () => {
 
   test('any headers', () => {
     const name = fc.oneof(
-      fc.constantFrom('ce-id', 'CE-ID', 'ce-type', 'ce-', 'ce-__proto__', 'Content-Type', '__proto__', 'ce-data'),
+      fc.constantFrom(
+        'ce-id',
+        'CE-ID',
+        'ce-type',
+        'ce-',
+        'ce-__proto__',
+        'Content-Type',
+        '__proto__',
+        'ce-data',
+      ),
       fc.string({ maxLength: 10 }).map((text) => `ce-${text}`),
     );
     fc.assert(

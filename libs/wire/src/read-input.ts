@@ -62,33 +62,27 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
   }
   const checked = checkerOf(event.type).check(event.data);
   if ('problem' in checked) return unreadable(checked.problem);
-  const id = entry.idField === undefined ? subject.cluster : checked.data[entry.idField];
-  if (id !== subject.id) {
+  const about = entry.idField === undefined ? subject.cluster : checked.data[entry.idField];
+  if (about !== subject.id) {
     const field = entry.idField === undefined ? 'the cluster is' : `data.${entry.idField} is`;
-    return unreadable(`${field} ${JSON.stringify(id)}, the subject says ${JSON.stringify(subject.id)}`);
+    return unreadable(`${field} ${JSON.stringify(about)}, the subject says ${JSON.stringify(subject.id)}`);
   }
   const strange = tooMany(event.type, checked.data);
   if (strange !== undefined) return unreadable(strange);
   const content = JSON.stringify(checked.data);
+  // Written out, a number such as 1E20 is five times as long; what is taken goes out again, and must fit into a message.
   if (content.length > MAX_INPUT_BYTES) {
-    return unreadable(
-      `data has ${content.length} characters with its numbers written out; at most ${MAX_INPUT_BYTES} are taken`,
-    );
+    const most = `at most ${MAX_INPUT_BYTES} are taken`;
+    return unreadable(`data has ${content.length} characters with its numbers written out; ${most}`);
   }
-  return {
-    input: {
-      id: event.id,
-      type: event.type,
-      data: checked.data,
-      time: message.time,
-      digest: digestOf(event.type, content),
-    } as unknown as Input,
-    correlationId: event.correlationid ?? event.id,
-    ...(event.traceparent === undefined || event.traceparent === null
-      ? undefined
-      : { traceparent: event.traceparent }),
+  const { id, type, traceparent } = event;
+  const input = { id, type, data: checked.data, time: message.time, digest: digestOf(type, content) };
+  const result = {
+    input: input as unknown as Input,
+    correlationId: event.correlationid ?? id,
     text: read.text,
   };
+  return traceparent === undefined || traceparent === null ? result : { ...result, traceparent };
 }
 
 /** What an input says, as 16 hex digits: a repeat written in another order of keys is still the same (EX-6). */

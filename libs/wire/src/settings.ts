@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /** The settings of wire.md: environment variables, read and checked once at start. */
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -119,7 +121,7 @@ export function readSettings(environment: Environment): Settings {
     natsTls: Object.values(tls).some((file) => file !== undefined) ? tls : undefined,
     eventLog: readEventLog(text('VF_EVENT_LOG')),
     dataDir: text('VF_DATA_DIR') ?? './data',
-    httpHost: text('VF_HTTP_HOST') ?? '127.0.0.1',
+    httpHost: readHost(text('VF_HTTP_HOST')),
     httpPort: whole('VF_HTTP_PORT', 8080, 0, 65_535),
     clusters: readClusters(text('VF_CLUSTERS')),
     maxClusters: whole('VF_MAX_CLUSTERS', 64, 1, 4096),
@@ -141,17 +143,32 @@ function refuseUnknown(environment: Environment): void {
 }
 
 function readNatsUrl(value: string | undefined): string | undefined {
-  for (const url of value?.split(',') ?? []) {
-    if (!/^(nats|tls|ws|wss):\/\/[^\s/]+/.test(url.trim()) && !/^[\w.-]+(:\d{1,5})?$/.test(url.trim())) {
-      throw new SettingsError('VF_NATS_URL', `'${url}' is not a NATS URL such as nats://127.0.0.1:4222`);
+  const urls = value?.split(',').map((url) => url.trim());
+  for (const url of urls ?? []) {
+    if (!isNatsUrl(url)) {
+      // What stands before an @ is a password or a token.
+      const said = url.replace(/^(.*\/\/)?.*@/, '$1…@');
+      throw new SettingsError('VF_NATS_URL', `'${said}' is not a NATS URL such as nats://127.0.0.1:4222`);
     }
   }
-  return value;
+  return urls?.join(',');
+}
+
+function isNatsUrl(url: string): boolean {
+  const full = /^[a-z]+:\/\//.test(url) ? url : `nats://${url}`;
+  return (
+    /^(?:nats|tls|wss?):\/\/[^\s/]+[^\s]*$/.test(full) && URL.canParse(full) && new URL(full).hostname !== ''
+  );
 }
 
 function readSync(value = 'always'): string {
-  if (value === 'always' || /^\d+(ms|s|m|h)$/.test(value)) return value;
+  if (value === 'always' || /^0*[1-9]\d*(ms|s|m|h)$/.test(value)) return value;
   throw new SettingsError('VF_NATS_SYNC', `'${value}' is neither 'always' nor a time such as '2m' or '10s'`);
+}
+
+function readHost(value = '127.0.0.1'): string {
+  if (isIP(value) !== 0 || /^[A-Za-z0-9_.-]+$/.test(value)) return value;
+  throw new SettingsError('VF_HTTP_HOST', `'${value}' is not an address or a host's name such as 127.0.0.1`);
 }
 
 function readEventLog(value = 'sqlite:'): EventLogSetting {
@@ -161,7 +178,7 @@ function readEventLog(value = 'sqlite:'): EventLogSetting {
   }
   if (value === 'memory:') return { kind: 'memory' };
   if (value === 'jetstream:') return { kind: 'jetstream' };
-  if (/^(kurrentdb|esdb)(\+discover)?:\/\//.test(value)) return { kind: 'kurrentdb', url: value };
+  if (/^(kurrentdb|esdb)(\+discover)?:\/\/[^\s/?]/.test(value)) return { kind: 'kurrentdb', url: value };
   throw new SettingsError(
     'VF_EVENT_LOG',
     `'${value}' is none of sqlite:<file>, kurrentdb://…, jetstream:, memory:`,

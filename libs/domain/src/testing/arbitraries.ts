@@ -18,8 +18,9 @@ const shapes: fc.Arbitrary<Shape> = fc.record({
       ready: fc.integer({ min: 0, max: 7 }).map((n) => n < 7),
       pfs: fc.array(
         fc.record({
-          split: fc.integer({ min: 0, max: 8 }),
-          totalVfs: fc.integer({ min: 0, max: 8 }),
+          // Few VFs: want is what promotions, fall-backs and refusals come from.
+          split: fc.oneof(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 8 })),
+          totalVfs: fc.oneof(fc.constant(8), fc.integer({ min: 0, max: 8 })),
           physicalNetwork: fc.integer({ min: 0, max: 2 }),
           bonded: fc.boolean(),
           numaNode: fc.integer({ min: 0, max: 1 }),
@@ -38,11 +39,11 @@ const SANE: Partial<Record<MoveKind, number>> = {
   report: 12,
   started: 12,
   tick: 10,
-  stop: 8,
+  stop: 10,
   split: 6,
   attach: 5,
-  detach: 4,
-  restore: 4,
+  detach: 6,
+  restore: 5,
   changeHardware: 4,
   abort: 3,
   destroy: 3,
@@ -55,7 +56,7 @@ const SANE: Partial<Record<MoveKind, number>> = {
   operatorRelease: 3,
   policy: 3,
   retype: 3,
-  loseDriver: 2,
+  loseDriver: 3,
   migrate: 2,
   migrated: 2,
   l2: 2,
@@ -87,12 +88,53 @@ const moves = (weights: Partial<Record<MoveKind, number>>): fc.Arbitrary<Move> =
   return fc.record({ kind: fc.constantFrom(...kinds), choices: fc.nat({ max: Number.MAX_SAFE_INTEGER }) });
 };
 
-const histories = (weights: Partial<Record<MoveKind, number>>): fc.Arbitrary<History> =>
+/** Many VMs after few VFs, on ports that serve: fall-backs, promotions, quotas, restores that fail. */
+const WANT: Partial<Record<MoveKind, number>> = {
+  start: 24,
+  started: 6,
+  stop: 10,
+  tick: 8,
+  obey: 8,
+  policy: 6,
+  attach: 4,
+  detach: 6,
+  restore: 4,
+  report: 2,
+  operatorRelease: 2,
+  loseDriver: 1,
+};
+
+const smallShapes: fc.Arbitrary<Shape> = fc.record({
+  vms: fc.integer({ min: 5, max: 8 }),
+  hosts: fc.array(
+    fc.record({
+      scrubs: fc.boolean(),
+      ready: fc.constant(true),
+      pfs: fc.array(
+        fc.record({
+          split: fc.integer({ min: 1, max: 2 }),
+          totalVfs: fc.constant(8),
+          physicalNetwork: fc.constant(1),
+          bonded: fc.boolean(),
+          numaNode: fc.constant(0),
+        }),
+        { minLength: 1, maxLength: 2 },
+      ),
+    }),
+    { minLength: 2, maxLength: 2 },
+  ),
+});
+
+const histories = (
+  weights: Partial<Record<MoveKind, number>>,
+  shape: fc.Arbitrary<Shape> = shapes,
+): fc.Arbitrary<History> =>
   fc.record({
-    shape: shapes,
+    shape,
     moves: fc.array(moves(weights), { minLength: 20, maxLength: 200, size: 'max' }),
   });
 
 export const saneHistories = histories(SANE);
 export const insaneHistories = histories(INSANE);
-export const anyHistory: fc.Arbitrary<History> = fc.oneof(saneHistories, insaneHistories);
+export const wantingHistories = histories(WANT, smallShapes);
+export const anyHistory: fc.Arbitrary<History> = fc.oneof(saneHistories, insaneHistories, wantingHistories);

@@ -418,9 +418,10 @@ export class InvariantModel {
       (data.interruptRemapping || data.unsafeInterruptsAllowed === true);
     host.scrubs = data.scrubs ?? false;
     const seen = new Set<string>();
+    const spokenFor = this.spokenFor(host);
     for (const report of data.pfs) {
       seen.add(report.pciAddress);
-      this.takePf(host, report);
+      this.takePf(host, report, spokenFor);
     }
     for (const pf of host.pfs.values()) {
       if (seen.has(pf.address)) continue;
@@ -430,7 +431,7 @@ export class InvariantModel {
     }
   }
 
-  private takePf(host: MHost, report: PfReport): void {
+  private takePf(host: MHost, report: PfReport, spokenFor: ReadonlyMap<string, MPf>): void {
     let pf = host.pfs.get(report.pciAddress);
     if (pf === undefined) {
       pf = {
@@ -454,7 +455,7 @@ export class InvariantModel {
     pf.lost = false;
     pf.reported = identityOf(report);
     if (!this.otherHardware(pf)) pf.identity = { ...pf.identity, ...pf.reported };
-    this.takeVfs(host, pf, report.vfs);
+    this.takeVfs(host, pf, report.vfs, spokenFor);
     if (pf.work === 'virtualizing' && report.vfs.length > 0) pf.work = undefined;
     // PF-5: a report without VFs ends a restore.
     if (pf.work === 'restoring' && report.vfs.length === 0) pf.work = undefined;
@@ -464,17 +465,17 @@ export class InvariantModel {
   private otherHardware = (pf: MPf): boolean =>
     Object.entries(pf.reported).some(([field, value]) => (pf.identity[field] ?? value) !== value);
 
-  private takeVfs(host: MHost, pf: MPf, reports: readonly VfReport[]): void {
+  private takeVfs(
+    host: MHost,
+    pf: MPf,
+    reports: readonly VfReport[],
+    spokenFor = this.spokenFor(host),
+  ): void {
     const seen = new Set<string>();
     for (const report of reports) {
       // An address is one VF (EX-1): what is held or dirty stays where it was handed out, whatever a report says.
-      const other = [...host.pfs.values()].find((one) => one !== pf && one.vfs.has(report.pciAddress));
-      if (other !== undefined) {
-        const there = other.vfs.get(report.pciAddress);
-        const dirty = there?.scrubFor !== undefined || there?.quarantinedFor !== undefined;
-        if (dirty || this.holders.has(vfKey(host.id, report.pciAddress))) continue;
-        other.vfs.delete(report.pciAddress);
-      }
+      if ((spokenFor.get(report.pciAddress) ?? pf) !== pf) continue;
+      for (const other of host.pfs.values()) if (other !== pf) other.vfs.delete(report.pciAddress);
       seen.add(report.pciAddress);
       const known = pf.vfs.get(report.pciAddress);
       const vf: MVf = known ?? {
@@ -505,6 +506,18 @@ export class InvariantModel {
       if (dirty || this.holders.has(vfKey(host.id, vf.address))) vf.present = false;
       else pf.vfs.delete(vf.address);
     }
+  }
+
+  /** The PFs of VFs that are held or dirty, by address. */
+  private spokenFor(host: MHost): ReadonlyMap<string, MPf> {
+    const found = new Map<string, MPf>();
+    for (const pf of host.pfs.values()) {
+      for (const vf of pf.vfs.values()) {
+        const dirty = vf.scrubFor !== undefined || vf.quarantinedFor !== undefined;
+        if (dirty || this.holders.has(vfKey(host.id, vf.address))) found.set(vf.address, pf);
+      }
+    }
+    return found;
   }
 
   // --- events, one by one ------------------------------------------------------------------------------------------

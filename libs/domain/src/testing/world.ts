@@ -330,7 +330,7 @@ export class World {
       ...(network === 1 || network === 2 ? { physicalNetwork: NETWORKS[network - 1] } : undefined),
       ...(network === 3 ? { physicalNetwork: 'bond0' } : undefined),
       ...(network >= 5 ? { networkId: L3[network - 5] } : undefined),
-      ...(c.seldom(3) ? { onExhaustion: 'fallback' as const } : undefined),
+      ...(c.seldom(2) ? { onExhaustion: 'fallback' as const } : undefined),
       ...(c.seldom(6) ? { mac: c.of(MACS) } : undefined),
       ...(c.seldom(3) ? { guestSlot } : undefined),
       ...(c.seldom(25) ? { securityGroups: ['sg1'] } : undefined),
@@ -439,7 +439,7 @@ export class World {
   loseDriver = (c: Choices): Input => {
     const [host, pf] = this.pf(c);
     for (const vf of pf.vfs) delete vf.usedBy;
-    if (c.seldom(2)) pf.vfs = [];
+    if (c.seldom(3)) pf.vfs = [];
     return this.input('PfDriverLost', { hostId: host.id, pf: pf.address });
   };
 
@@ -507,7 +507,7 @@ export class World {
       startTimeoutSeconds: c.maybe(4, () => 1 + c.upTo(100)),
       scrubTimeoutSeconds: c.maybe(4, () => 1 + c.upTo(100)),
       hostTimeoutSeconds: c.maybe(6, () => 10 + c.upTo(300)),
-      quotas: c.maybe(2, () => ({ red: c.upTo(4), blue: 1 + c.upTo(6) })),
+      quotas: c.maybe(2, () => ({ red: c.upTo(5), blue: 1 + c.upTo(6) })),
     });
 
   l2 = (c: Choices): Input => {

@@ -13,11 +13,16 @@ const ALLOCATION_ID = /^[A-Za-z0-9_-]{1,96}$/;
 const RFC3339 =
   /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,32})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
 
-/** Half of a surrogate pair: no character, and many JSON readers give up at one. */
-const HALF_SURROGATE = /\p{Surrogate}/u;
 /** What no text for a person has: C0 controls but tab and line breaks, DEL, and halves of surrogate pairs. */
 // oxlint-disable-next-line no-control-regex
 const NOT_TEXT = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\p{Surrogate}/u;
+
+/** What CloudEvents does not take in an attribute: controls, and halves of surrogate pairs. */
+// oxlint-disable-next-line no-control-regex
+const NOT_ATTRIBUTE = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
+
+/** Whether a text can be an attribute of a CloudEvent. */
+export const isAttributeText = (value: string): boolean => !NOT_ATTRIBUTE.test(value);
 
 /** Whether a text has characters only: no controls but tab and line breaks, no half of a surrogate pair. */
 export const isText = (value: string): boolean => !NOT_TEXT.test(value);
@@ -217,11 +222,6 @@ function isLossless(value: unknown, depth: number): boolean {
   if (Array.isArray(value)) return value.every((member) => isLossless(member, depth - 1));
   return Object.entries(value).every(([key, member]) => isText(key) && isLossless(member, depth - 1));
 }
-
-/** Text that CloudEvents takes as an attribute: no controls at all, no half of a surrogate pair. */
-export const isAttributeText = (value: string): boolean =>
-  // oxlint-disable-next-line no-control-regex
-  !/[\u0000-\u001f\u007f-\u009f]/.test(value) && !HALF_SURROGATE.test(value);
 
 function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
   return (target, property) => {

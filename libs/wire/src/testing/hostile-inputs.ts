@@ -919,7 +919,7 @@ function binaryHeaders(
 
 function binaryMode(): HostileInput[] {
   const subject = 'vf.in.default.cluster.default.Tick';
-  const with_ = (
+  const inBinary = (
     name: string,
     changes: Record<string, string | undefined>,
     reason: RegExp,
@@ -927,53 +927,57 @@ function binaryMode(): HostileInput[] {
   ): HostileInput =>
     hostile(`binary mode: ${name}`, subject, payload, reason, { headers: binaryHeaders('Tick', changes) });
   return [
-    with_('broken percent encoding', { 'ce-source': '/a%2' }, /header "ce-source" is not percent-encoded/),
-    with_(
+    inBinary('broken percent encoding', { 'ce-source': '/a%2' }, /header "ce-source" is not percent-encoded/),
+    inBinary(
       'percent encoding that is not UTF-8',
       { 'ce-source': '/%ff' },
       /header "ce-source" is not percent-encoded/,
     ),
-    with_(
+    inBinary(
       'a line break in percent encoding',
       { 'ce-traceparent': 'a%0D%0Ab' },
       /^traceparent must be a text/,
     ),
-    with_('NUL in percent encoding', { 'ce-source': '/a%00' }, /^source must be/),
-    with_('no specversion', { 'ce-specversion': undefined }, /specversion must be "1\.0"/),
-    with_('no id', { 'ce-id': undefined }, /^id must be/),
-    with_('no source', { 'ce-source': undefined }, /^source must be/),
-    with_('no type', { 'ce-type': undefined }, /^type must name/),
-    with_('no time', { 'ce-time': undefined }, /^time must be/),
-    with_('an empty id', { 'ce-id': '' }, /^id must be/),
-    with_('another type than the subject', { 'ce-type': 'VmStopped' }, /subject says "Tick".*VmStopped/),
-    with_('data in a header', { 'ce-data': '{}' }, /header "ce-data" does not name/),
-    with_('data_base64 in a header', { 'ce-data_base64': 'e30=' }, /header "ce-data_base64" does not name/),
-    with_('__proto__ in a header', { 'ce-__proto__': 'x' }, /header "ce-__proto__" does not name/),
-    with_('a header without a name', { 'ce-': 'x' }, /header "ce-" does not name/),
-    with_('an attribute twice', { 'CE-ID': 'other' }, /header "CE-ID" is there twice/),
-    with_(
+    inBinary('NUL in percent encoding', { 'ce-source': '/a%00' }, /^source must be/),
+    inBinary('no specversion', { 'ce-specversion': undefined }, /specversion must be "1\.0"/),
+    inBinary('no id', { 'ce-id': undefined }, /^id must be/),
+    inBinary('no source', { 'ce-source': undefined }, /^source must be/),
+    inBinary('no type', { 'ce-type': undefined }, /^type must name/),
+    inBinary('no time', { 'ce-time': undefined }, /^time must be/),
+    inBinary('an empty id', { 'ce-id': '' }, /^id must be/),
+    inBinary('another type than the subject', { 'ce-type': 'VmStopped' }, /subject says "Tick".*VmStopped/),
+    inBinary('data in a header', { 'ce-data': '{}' }, /header "ce-data" does not name/),
+    inBinary(
+      'data_base64 in a header',
+      { 'ce-data_base64': 'e30=' },
+      /header "ce-data_base64" does not name/,
+    ),
+    inBinary('__proto__ in a header', { 'ce-__proto__': 'x' }, /header "ce-__proto__" does not name/),
+    inBinary('a header without a name', { 'ce-': 'x' }, /header "ce-" does not name/),
+    inBinary('an attribute twice', { 'CE-ID': 'other' }, /header "CE-ID" is there twice/),
+    inBinary(
       'content type XML',
       { 'content-type': 'application/xml' },
       /content type "application\/xml" is not/,
     ),
-    with_(
+    inBinary(
       'another content type in ce-',
       { 'ce-datacontenttype': 'text/plain' },
       /datacontenttype must be application\/json/,
     ),
-    with_(
+    inBinary(
       'a content type twice',
       { 'content-type': 'text/plain', 'ce-datacontenttype': 'application/json' },
       /content type "text\/plain"/,
     ),
-    with_('70 KB of headers', { 'ce-ext': 'x'.repeat(70_000) }, /ce- headers have more than 65536/),
-    with_('an empty payload', {}, /^the payload is empty/, ''),
-    with_('a list as data', {}, /^data must be an object/, '[]'),
-    with_('null as data', {}, /^data must be an object/, 'null'),
-    with_('text as data', {}, /^data must be an object/, '"{}"'),
-    with_('data that is not JSON', {}, /^the payload is not JSON/, '{'),
-    with_('__proto__ in data', {}, /data has a key "__proto__"/, '{"__proto__":{"polluted":1}}'),
-    with_('a whole event as data', {}, /either binary or structured mode/, text('Tick', {})),
+    inBinary('70 KB of headers', { 'ce-ext': 'x'.repeat(70_000) }, /ce- headers have more than 65536/),
+    inBinary('an empty payload', {}, /^the payload is empty/, ''),
+    inBinary('a list as data', {}, /^data must be an object/, '[]'),
+    inBinary('null as data', {}, /^data must be an object/, 'null'),
+    inBinary('text as data', {}, /^data must be an object/, '"{}"'),
+    inBinary('data that is not JSON', {}, /^the payload is not JSON/, '{'),
+    inBinary('__proto__ in data', {}, /data has a key "__proto__"/, '{"__proto__":{"polluted":1}}'),
+    inBinary('a whole event as data', {}, /either binary or structured mode/, text('Tick', {})),
     hostile('headers without the required attributes', subject, '{}', /specversion must be "1\.0"/, {
       headers: { 'ce-id': nextId() },
     }),
