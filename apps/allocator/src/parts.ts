@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { connectNats, type NatsBroker } from '#broker';
@@ -32,13 +32,16 @@ export interface NatsUse {
 }
 
 /** Connects to NATS as the settings say. */
-export function connect(
+export async function connect(
   settings: Settings,
   { url, ours }: NatsUse,
   log: Logger,
   signal: AbortSignal,
 ): Promise<NatsBroker> {
   const { natsTls } = settings;
+  await checkReadable('VF_NATS_TLS_CA', natsTls?.ca);
+  await checkReadable('VF_NATS_TLS_CERT', natsTls?.cert);
+  await checkReadable('VF_NATS_TLS_KEY', natsTls?.key);
   return connectNats({
     url: url.split(',').map((one) => one.trim()),
     name: 'vf-scheduler',
@@ -58,6 +61,19 @@ export function connect(
     // Where nobody else can be, a lease that is there is that of a process which is dead.
     leases: ours ? { takeOverAfter: 0 } : {},
   });
+}
+
+/** The client would take a file that is missing for a server that does not answer, and wait for it. */
+async function checkReadable(variable: string, file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await readFile(file);
+  } catch (error) {
+    throw new SettingsError(
+      variable,
+      `${file} cannot be read (${(error as { code?: string }).code}): name a file in PEM`,
+    );
+  }
 }
 
 /** What an allocator works with. */

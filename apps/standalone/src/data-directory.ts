@@ -1,4 +1,4 @@
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants, mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import Database from 'libsql';
 
@@ -18,13 +18,17 @@ export async function takeDataDirectory(directory: string): Promise<DataDirector
   const path = resolve(directory);
   try {
     await makeDirectory(path);
+    if (!(await stat(path)).isDirectory())
+      throw Object.assign(new Error(`${path} is a file`), { code: 'ENOTDIR' });
     await access(path, constants.W_OK | constants.X_OK);
   } catch (error) {
     const code = (error as { code?: string }).code ?? '';
     const why =
       code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
         ? 'there is no permission to write there'
-        : `${code}`;
+        : code === 'ENOTDIR' || code === 'EEXIST'
+          ? 'it, or what it should be in, is not a directory'
+          : code;
     throw new Error(
       `the data directory ${path} cannot be used (${why}): set VF_DATA_DIR to one that can be written`,
       {

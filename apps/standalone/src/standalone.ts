@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLog, startService, type Service } from '#allocator';
 import { endLeftBehindServer, findNatsServer, startNatsServer, type NatsServerProcess } from '#broker';
-import type { Settings } from '#wire';
+import { SettingsError, type Settings } from '#wire';
 import { takeDataDirectory } from './data-directory.js';
 
 /** Everything in one process: the scheduler, and a nats-server of its own unless the settings name one. */
@@ -23,6 +23,12 @@ export async function startStandalone(
   asked: AbortSignal = new AbortController().signal,
 ): Promise<Standalone> {
   const log = createLog(settings.logLevel);
+  if (settings.natsTls !== undefined && settings.natsUrl === undefined) {
+    throw new SettingsError(
+      'VF_NATS_URL',
+      'it is not set, and the nats-server that standalone starts is on this machine only and has no TLS: unset VF_NATS_TLS_…, or name the server they belong to',
+    );
+  }
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer();

@@ -77,6 +77,9 @@ const NOT_SETTINGS = /^VF_(TEST|BENCH)_/;
 
 const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
 const MILLIS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** A stream that holds no input of the largest size, and an age that JetStream refuses, are mistakes. */
+const LEAST_BYTES = [BYTES.MiB, '1MiB'] as const;
+const LEAST_AGE = [100, '100ms'] as const;
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
 /**
@@ -94,13 +97,20 @@ export function readSettings(environment: Environment): Settings {
     if (number >= min && number <= max) return number;
     throw new SettingsError(variable, `'${value}' is not a whole number from ${min} to ${max}`);
   };
-  const amount = (variable: Variable, fallback: number, units: Readonly<Record<string, number>>): number => {
+  const amount = (
+    variable: Variable,
+    fallback: number,
+    units: Readonly<Record<string, number>>,
+    [least, leastText]: readonly [number, string],
+  ): number => {
     const value = text(variable);
     if (value === undefined) return fallback;
     const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(value) ?? [];
     const factor = unit === '' && 'B' in units ? 1 : units[unit];
     const result = Math.floor(Number(digits) * (factor ?? Number.NaN));
-    if (Number.isSafeInteger(result) && result > 0) return result;
+    if (Number.isSafeInteger(result) && result >= least) return result;
+    if (result > 0 && result < least)
+      throw new SettingsError(variable, `'${value}' is less than ${leastText}`);
     throw new SettingsError(
       variable,
       `'${value}' is not a number with a unit (${Object.keys(units).join(', ')})`,
@@ -125,9 +135,9 @@ export function readSettings(environment: Environment): Settings {
     httpPort: whole('VF_HTTP_PORT', 8080, 0, 65_535),
     clusters: readClusters(text('VF_CLUSTERS')),
     maxClusters: whole('VF_MAX_CLUSTERS', 64, 1, 4096),
-    inMaxBytes: amount('VF_IN_MAX_BYTES', BYTES.GiB, BYTES),
-    outMaxBytes: amount('VF_OUT_MAX_BYTES', 4 * BYTES.GiB, BYTES),
-    outMaxAge: amount('VF_OUT_MAX_AGE', 30 * MILLIS.d, MILLIS),
+    inMaxBytes: amount('VF_IN_MAX_BYTES', BYTES.GiB, BYTES, LEAST_BYTES),
+    outMaxBytes: amount('VF_OUT_MAX_BYTES', 4 * BYTES.GiB, BYTES, LEAST_BYTES),
+    outMaxAge: amount('VF_OUT_MAX_AGE', 30 * MILLIS.d, MILLIS, LEAST_AGE),
     logLevel: readLevel(text('VF_LOG_LEVEL')),
     rememberedInputs: whole('VF_REMEMBERED_INPUTS', 200_000, 1, 10_000_000),
   };

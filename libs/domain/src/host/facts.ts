@@ -165,9 +165,9 @@ export function decideAllocationRelease(
   const allocation = state.allocations.get(allocationId);
   if (allocation !== undefined && allocation.vf.pf.host.id === hostId) {
     decision.release([allocation], 'operator');
-    // With its last VF the VM is taken as stopped.
+    // With its last VF the VM is taken as stopped, and waits for nothing.
     if (allocation.vm.held === 1) resolveElsewhere(decision, allocation.vm);
-    promote(decision, allocation.vm);
+    promote(decision, allocation.vm.held === 1 ? allocation.vm : undefined);
     return done();
   }
   const host = state.hosts.get(hostId);

@@ -163,6 +163,8 @@ export class InvariantModel {
   private readonly l2 = new Map<string, Inputs['L2NetworkDefined']>();
   private readonly l3 = new Map<string, Inputs['L3NetworkDefined']>();
   private readonly generations = new Map<string, number>();
+  /** Allocations whose VF a host was told to scrub. */
+  private readonly scrubAsked = new Set<string>();
   /** Degraded NICs, oldest first. */
   private readonly degraded = new Map<string, { vmId: string; nicId: string }>();
   private quotas: Readonly<Record<string, number>> = {};
@@ -831,6 +833,9 @@ export class InvariantModel {
         if (pf !== undefined) pf.identity = pf.reported;
         return;
       }
+      case 'VfScrubRequested':
+        this.scrubAsked.add(event.data.allocationId);
+        return;
       case 'VfScrubbed':
       case 'VfQuarantined': {
         const vf = this.vfOf(event.data.hostId, event.data.vf);
@@ -1159,6 +1164,16 @@ export class InvariantModel {
   // --- what stands after each decision -----------------------------------------------------------------------------
 
   private standing(): void {
+    for (const host of this.hosts.values()) {
+      for (const pf of host.pfs.values()) {
+        for (const { address, scrubFor } of pf.work === undefined ? pf.vfs.values() : [])
+          this.check(
+            'SCRUB-1',
+            scrubFor === undefined || this.scrubAsked.has(scrubFor),
+            `${address} waits for a scrub that nobody was told to do`,
+          );
+      }
+    }
     for (const allocation of this.allocations.values()) {
       const vm = this.vms.get(allocation.vmId);
       this.check(

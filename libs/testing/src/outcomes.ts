@@ -1,0 +1,28 @@
+import type { EventType, InputType } from '#domain';
+
+export type RequestType = Extract<InputType, `${string}Requested`> | 'L2NetworkDefined' | 'L3NetworkDefined';
+
+/** The two outcomes of each request: granted, and refused (wire.md). */
+export const OUTCOMES: { readonly [T in RequestType]: readonly [granted: EventType, refused: EventType] } = {
+  VmStartRequested: ['VmStartAccepted', 'VmStartFailed'],
+  VmNicAttachRequested: ['VmNicAttached', 'VmNicAttachFailed'],
+  VmNicDetachRequested: ['VmNicDetached', 'VmNicDetachFailed'],
+  VmNicTypeChangeRequested: ['VmNicTypeChanged', 'VmNicTypeChangeRejected'],
+  VmMigrationRequested: ['VmMigrationAllowed', 'VmMigrationRejected'],
+  HostRemovalRequested: ['HostRemoved', 'HostRemovalRejected'],
+  PfVirtualizeRequested: ['PfVirtualizationOrdered', 'PfVirtualizationRejected'],
+  PfRestoreRequested: ['PfRestoreOrdered', 'PfRestoreRejected'],
+  AllocationReleaseRequested: ['AllocationReleaseDone', 'AllocationReleaseRejected'],
+  L2NetworkDefined: ['L2NetworkAccepted', 'L2NetworkRejected'],
+  L3NetworkDefined: ['L3NetworkAccepted', 'L3NetworkRejected'],
+  NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
+};
+
+export const isRequest = (type: string): type is RequestType => Object.hasOwn(OUTCOMES, type);
+
+/** Inputs that may leave no event (EX-6). */
+export const MAY_LEAVE_NOTHING: ReadonlySet<string> = new Set<InputType>([
+  'HostReported',
+  'HostSeen',
+  'Tick',
+]);
