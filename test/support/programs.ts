@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -136,6 +136,7 @@ export class Programs {
   readonly #programs: Program[] = [];
   readonly #servers: NatsServerProcess[] = [];
   readonly #directories: string[] = [];
+  readonly #mounts: string[] = [];
   readonly #scratch: Promise<string>;
   readonly #onExit = (): void => this.#endNow();
 
@@ -148,6 +149,16 @@ export class Programs {
   async directory(): Promise<string> {
     const directory = await mkdtemp(join(tmpdir(), 'vf-e2e-'));
     this.#directories.push(directory);
+    return directory;
+  }
+
+  /** A new directory on a small disk of its own; undefined where none can be mounted. */
+  async smallDisk(mebibytes: number): Promise<string | undefined> {
+    const directory = await this.directory();
+    const options = ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'vf-e2e', directory];
+    const { status } = spawnSync('mount', options, { stdio: 'ignore' });
+    if (status !== 0) return undefined;
+    this.#mounts.push(directory);
     return directory;
   }
 
@@ -204,6 +215,8 @@ export class Programs {
   #endNow(): void {
     for (const program of this.#programs) program.signal('SIGKILL');
     for (const { pid } of this.#servers) kill(pid, 'SIGKILL');
+    for (const directory of this.#mounts.splice(0))
+      spawnSync('umount', ['-l', directory], { stdio: 'ignore' });
     for (const directory of this.#directories) {
       for (const pid of natsServersBelow(directory)) kill(pid, 'SIGKILL');
       rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });

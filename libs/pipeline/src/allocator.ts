@@ -14,7 +14,7 @@ export const DEFAULT_CLUSTER = 'default';
 const FIRST_WAIT = 100;
 const LONGEST_WAIT = 5000;
 /** How long a leader may take to finish when the allocator stops, in milliseconds. */
-const DRAIN_PATIENCE = 10_000;
+const DRAIN_PATIENCE = 5000;
 /** A lease that is free is got sooner than this, in milliseconds. */
 const STANDBY_AFTER = 1000;
 

@@ -25,6 +25,8 @@ const MAX_APPEND_BYTES = 768 * 1024;
 /** Events that may wait for the relay before no more is decided. */
 const MOST_UNRELAYED = 20_000;
 const TICK_EVERY = 1000;
+/** How long a leader that stops waits for its relay, in milliseconds; what is not out then is the next leader's. */
+const RELAY_PATIENCE = 5000;
 /** A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more often than the last. */
 const SNAPSHOT_EVENTS = 100_000;
 const SNAPSHOT_AFTER = 300_000;
@@ -188,7 +190,10 @@ export class ClusterLeader {
     await this.inFlight;
     await this.upkeep;
     if (!this.failing.signal.aborted) {
-      await this.relay.below(0, AbortSignal.any([this.failing.signal, AbortSignal.timeout(5000)]));
+      const patience = new AbortController();
+      void this.options.clock.sleep(RELAY_PATIENCE, patience.signal).then(() => patience.abort());
+      await this.relay.below(0, AbortSignal.any([this.failing.signal, patience.signal]));
+      patience.abort();
       if (this.state.position - this.snapshotAt.position >= 1000) {
         await this.saveSnapshot().catch((error: unknown) => {
           this.options.logger.warn(`no snapshot of '${this.cluster}' was taken`, { error });
@@ -247,7 +252,9 @@ export class ClusterLeader {
     try {
       return readInput(message);
     } catch (error) {
-      this.options.logger.error(`a defect: message ${message.sequence} of VF_IN could not be read`, { error });
+      this.options.logger.error(`a defect: message ${message.sequence} of VF_IN could not be read`, {
+        error,
+      });
       return { problem: `a defect in the scheduler, please report it: ${textOf(error)}` };
     }
   }

@@ -35,10 +35,10 @@ export class HostAgent {
   #inventory: Omit<HostReported, 'hostId' | 'bootId' | 'seq'>;
   #boot = 1;
   #seq = 0;
-  readonly #handled = new Map<string, number>();
+  /** The last order for each device, and what was said of it. */
+  readonly #handled = new Map<string, { readonly position: number; readonly answer: Said }>();
   readonly #next: NextWork[] = [];
   readonly #publish: (said: Said) => void;
-  readonly #scrubbed = new Map<string, string>();
   readonly #splitBefore = new Map<string, number>();
 
   constructor(
@@ -110,63 +110,46 @@ export class HostAgent {
     return this;
   }
 
-  /** Takes an event of `VF_OUT` in. */
+  /** Takes an event of `VF_OUT` in. Asked twice it says again what it said, under the same id. */
   perceive(event: OutgoingEvent): void {
     if (this.deaf || !isOrder(event) || event.data.hostId !== this.hostId) return;
-    const { pf, vf } = event.data;
-    const device = vf ?? pf;
+    const device = event.data.vf ?? event.data.pf;
     const position = Number(event.position);
-    if (position < (this.#handled.get(device) ?? 0)) return;
-    const repeated = position === this.#handled.get(device);
-    this.#handled.set(device, position);
-    // Asked twice it says again what it said, under the same id.
-    const id = `${this.hostId}:order-${event.position}`;
-    const work = repeated ? undefined : this.#next.shift();
-    const { hostId } = this;
-    if (event.type === 'VfScrubRequested') {
-      const { allocationId = '' } = event.data;
-      const clean = work === undefined || !('fail' in work);
-      if (!repeated) this.#scrubbed.set(id, clean ? '' : (work as { fail: string }).fail);
-      const detail = this.#scrubbed.get(id) ?? '';
-      this.#publish(
-        say(
-          'VfScrubbed',
-          {
-            hostId,
-            vf: device,
-            allocationId,
-            clean: detail === '',
-            ...(detail === '' ? undefined : { detail }),
-          },
-          { id },
-        ),
-      );
-      return;
-    }
-    if (work !== undefined && 'fail' in work) {
-      const type = event.type === 'PfRestoreOrdered' ? 'PfRestoreFailed' : 'PfVirtualizationFailed';
-      this.#failed.set(id, work.fail);
-      this.#publish(say(type, { hostId, pf, reason: work.fail }, { id }));
-      return;
-    }
-    const failure = this.#failed.get(id);
-    if (repeated && failure !== undefined) {
-      const type = event.type === 'PfRestoreOrdered' ? 'PfRestoreFailed' : 'PfVirtualizationFailed';
-      this.#publish(say(type, { hostId, pf, reason: failure }, { id }));
-      return;
-    }
-    if (event.type === 'PfRestoreOrdered') {
-      this.changePf(pf, { vfs: [] });
-      this.#publish(say('PfRestored', { hostId, pf }, { id }));
-      return;
-    }
-    if (!repeated) {
-      const count = work === undefined ? (event.data.numVfs ?? 0) : work.vfs;
-      this.changePf(pf, { vfs: vfs(pf === EM2 ? 'em2' : 'em1', count) });
-    }
-    const there = this.pfs.find(({ pciAddress }) => pciAddress === pf)?.vfs ?? [];
-    this.#publish(say('PfVirtualized', { hostId, pf, vfs: there }, { id }));
+    const last = this.#handled.get(device);
+    if (last !== undefined && position < last.position) return;
+    const answer = position === last?.position ? last.answer : this.#work(event);
+    this.#handled.set(device, { position, answer });
+    this.#publish(answer);
   }
 
-  readonly #failed = new Map<string, string>();
+  /** Does what it is ordered. @returns what it says of it. */
+  #work({ type, position, data }: Order): Said {
+    const { hostId } = this;
+    const { pf, vf = '', allocationId = '', numVfs = 0 } = data;
+    const options = { id: `${hostId}:order-${position}` };
+    const next = this.#next.shift();
+    const failure = next !== undefined && 'fail' in next ? next.fail : undefined;
+    switch (type) {
+      case 'VfScrubRequested': {
+        const found = {
+          clean: failure === undefined,
+          ...(failure === undefined ? undefined : { detail: failure }),
+        };
+        return say('VfScrubbed', { hostId, vf, allocationId, ...found }, options);
+      }
+      case 'PfRestoreOrdered':
+        if (failure !== undefined) return say('PfRestoreFailed', { hostId, pf, reason: failure }, options);
+        this.changePf(pf, { vfs: [] });
+        return say('PfRestored', { hostId, pf }, options);
+      default: {
+        if (failure !== undefined) {
+          return say('PfVirtualizationFailed', { hostId, pf, reason: failure }, options);
+        }
+        const count = next !== undefined && 'vfs' in next ? next.vfs : numVfs;
+        const made = vfs(pf === EM2 ? 'em2' : 'em1', count);
+        this.changePf(pf, { vfs: made });
+        return say('PfVirtualized', { hostId, pf, vfs: made }, options);
+      }
+    }
+  }
 }

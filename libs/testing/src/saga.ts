@@ -107,8 +107,8 @@ export const runSaga = async (saga: Saga): Promise<Simulation> =>
   runCourse(await rehearse(saga), { name: 'as it should go', mishaps: NOTHING, same: true });
 
 /** A crash at each step, and in the middle of each step that has parts. */
-export const everyCrash = ({ crossings, burstCrossings }: Rehearsal): Course[] =>
-  [crossings, burstCrossings].flatMap((list, burst) =>
+export const everyCrash = ({ saga, crossings, burstCrossings }: Rehearsal): Course[] =>
+  [crossings, saga.steps.length > 1 ? burstCrossings : []].flatMap((list, burst) =>
     list.flatMap(({ number, call, side, parts }) =>
       Array.from({ length: side === 'before' ? parts : 1 }, (_, done): Course => {
         const where = done === 0 ? `${side} ${call}` : `in ${call} after ${done} of ${parts}`;

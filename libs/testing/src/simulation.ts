@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { MemoryBrokerServer, type DeadLetter } from '#broker';
+import { BrokerError, MemoryBrokerServer, type DeadLetter } from '#broker';
 import { dumpState, emptyState, evolve, type State } from '#domain';
-import { MemoryLog, verifyStream, type StoredRecord } from '#log';
+import { LogError, MemoryLog, verifyStream, type StoredRecord } from '#log';
 import { DEFAULT_CLUSTER, placedEvent, type Logger } from '#pipeline';
 import { INPUT_CATALOG, inputSubject, type OutgoingEvent } from '#wire';
 import { AllocatorProcess, type Crossings } from './allocator-process.js';
@@ -41,6 +41,9 @@ interface Held {
   after: number;
   readonly arrive: () => void;
 }
+
+const isPassing = (error: unknown): boolean =>
+  (error instanceof BrokerError || error instanceof LogError) && error.code === 'UNAVAILABLE';
 
 const MOST_STEPS = 200_000;
 const A_WHILE = 300_000;
@@ -241,12 +244,15 @@ export class Simulation implements Crossings {
       log: this.log.connect(),
       clock: this.clock,
       crossings: this,
-      rememberedInputs: this.#options.rememberedInputs ?? 1000,
+      rememberedInputs: this.#options.rememberedInputs ?? 256,
       logger: this.#options.logger,
     });
     this.#processes.push(process);
     process.allocator.start().catch((error: unknown) => {
-      if (!process.dead) this.#problem ??= error;
+      if (process.dead) return;
+      // It exits, and whoever watches over it starts it again; what only a person can mend ends the simulation.
+      if (isPassing(error)) process.kill();
+      else this.#problem ??= error;
     });
     return process;
   }
@@ -367,6 +373,13 @@ export class Simulation implements Crossings {
     }
   }
 
+  /** Restarts the agent of a host: it reads its orders again, and says again what it did of the last ones. */
+  async restartAgent(hostId: string): Promise<void> {
+    const agent = this.agent(hostId);
+    for (const event of [...this.events]) agent.perceive(event);
+    await this.rest();
+  }
+
   #perceive(event: OutgoingEvent): void {
     this.agents.get((event.data as { hostId: string }).hostId)?.perceive(event);
   }
@@ -416,7 +429,7 @@ export class Simulation implements Crossings {
 
   /** The state that the log replays into. */
   async replay(): Promise<State> {
-    const state = emptyState(this.cluster, { rememberedInputs: this.#options.rememberedInputs ?? 1000 });
+    const state = emptyState(this.cluster, { rememberedInputs: this.#options.rememberedInputs ?? 256 });
     for (const record of await this.#records()) evolve(state, placedEvent(record));
     return state;
   }
@@ -439,8 +452,8 @@ export class Simulation implements Crossings {
       outputs: this.server.outputs(this.cluster),
       dead: this.deadLetters,
       chain: { ok: chain.ok, message: chain.firstBad?.message },
-      live: live && JSON.parse(live.value),
-      replayed: JSON.parse(dumpState(await this.replay())),
+      live: live?.value,
+      replayed: dumpState(await this.replay()),
     });
   }
 
@@ -472,10 +485,19 @@ export class Simulation implements Crossings {
 
   /** What happened, without what depends on when it did: for comparing two runs of one conversation. */
   get story(): readonly unknown[] {
-    return this.events.map(({ type, data, causationid }) => {
-      const { since: _since, ...rest } = data as { since?: string };
-      return [type, rest, causationid.startsWith('tick:') ? 'tick' : causationid];
-    });
+    // The ids of allocations are made from those of their inputs, and a tick's is made from its time.
+    const allocations = new Map<string, string>();
+    const timeless = (key: string, value: unknown): unknown => {
+      if (key === 'since') return undefined;
+      if (key !== 'allocationId' || typeof value !== 'string') return value;
+      if (!allocations.has(value)) allocations.set(value, `allocation ${allocations.size + 1}`);
+      return allocations.get(value);
+    };
+    return this.events.map(({ type, data, causationid }) => [
+      type,
+      JSON.parse(JSON.stringify(data, timeless)),
+      causationid.startsWith('tick:') ? 'tick' : causationid,
+    ]);
   }
 }
 

@@ -62,7 +62,7 @@ await prove('[VM-10] [PF-6]', {
   name: 'driver lost: a NIC that may fall back is degraded, and promoted when the VFs are back',
   fleet: h1,
   before: [start('vm1', { nics: [nic('eth0', { onExhaustion: 'fallback' })] }), started('vm1')],
-  steps: [loses, (site) => site.agent('h1').regainDriver(EM1), (site) => site.advance(2500)],
+  steps: [loses, (site) => site.agent('h1').regainDriver(EM1), (site) => site.advance(10_000)],
   then: (site) => {
     expect(site.types).toEqual(expect.arrayContaining(['NicDegraded', 'NicPromoted']));
     expect(site).toHaveAllocated({ 'vm1/eth0': `h1 ${vfAddress('em1', 0)}` });

@@ -87,6 +87,12 @@ export const reports =
   (site: Simulation) =>
     site.agent(hostId).report();
 
+/** The agent of a host reads its orders again, and says again what it did. */
+export const restarts =
+  (hostId: string): SagaStep =>
+  (site: Simulation) =>
+    site.restartAgent(hostId);
+
 export const split = (pf: string, numVfs: number, hostId = 'h1'): Said =>
   say('PfVirtualizeRequested', { hostId, pf, numVfs });
 

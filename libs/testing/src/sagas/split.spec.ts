@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import { EM1, EM2, EM3, fleet, say, start, type Simulation } from '../index.js';
-import { deaf, prove, proveRefusals, reports, restore, split } from './prove.js';
+import { deaf, prove, proveRefusals, reports, restarts, restore, split } from './prove.js';
 
 const h1 = () => fleet().host('h1');
 
@@ -15,7 +15,7 @@ const agrees = async (site: Simulation): Promise<void> => {
     expect(known?.work).toBeUndefined();
   }
 };
-const truth = [reports('h1'), agrees];
+const truth = [restarts('h1'), reports('h1'), agrees];
 
 await prove('[PF-2]', {
   name: 'split: ordered, done, and a VM starts on it',

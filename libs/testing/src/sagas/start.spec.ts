@@ -180,15 +180,24 @@ await proveRefusals('[VM-2] [OUT-2] start', [
     request: start('vm1', { separatePfs: true, nics: [nic('eth0'), nic('eth1')] }),
   },
   {
-    code: 'NIC_EXISTS',
-    why: 'two NICs on one guest slot',
-    fleet: () => h1(2),
-    request: start('vm1', { nics: [nic('eth0', { guestSlot: 5 }), nic('eth1', { guestSlot: 5 })] }),
-  },
-  {
     code: 'GENERATION_STALE',
     fleet: h1,
     before: [start('vm1', { generation: 5 }), stopped('vm1', { generation: 5 })],
     request: start('vm1', { generation: 4 }),
   },
 ]);
+
+await prove('[OUT-1]', {
+  name: 'start that cannot be read: its dead letter is its outcome, and the next start is served',
+  fleet: () => h1(2),
+  steps: [
+    start('vm1', { nics: [nic('eth0', { guestSlot: 5 }), nic('eth1', { guestSlot: 5 })] }),
+    start('vm2'),
+  ],
+  then: (site) => {
+    // Said twice it is unreadable twice.
+    const reasons = new Set(site.deadLetters.map(({ reason }) => reason));
+    expect([...reasons]).toEqual([expect.stringContaining('guestSlot')]);
+    expect(site).toHaveAllocated({ 'vm2/eth0': `h1 ${vfAddress('em1', 0)}` });
+  },
+});

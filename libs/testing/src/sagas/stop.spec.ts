@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import { fleet, nic, say, start, started, stopped, vfAddress, type SagaStep } from '../index.js';
-import { prove, reports } from './prove.js';
+import { prove, reports, restarts } from './prove.js';
 
 const VF = vfAddress('em1', 0);
 const runs: readonly SagaStep[] = [start('vm1'), started('vm1')];
@@ -36,7 +36,7 @@ await prove('[SCRUB-1]', {
   ending: [
     say('VmDestroyed', { vmId: 'vm1' }),
     say('VmDestroyed', { vmId: 'vm2' }),
-    (site) => site.flush(),
+    restarts('h1'),
     start('vm3', {}, { id: 'at-last' }),
   ],
   atLast: (site) => expect(site).toHaveAllocated({ 'vm3/eth0': `h1 ${VF}` }),
