@@ -68,7 +68,7 @@ const MANY_NICS = Array.from({ length: 10_000 }, (_, index) => ({ nicId: `eth${i
 const DEEP = 100_000;
 
 const KINDS: readonly Hostile[] = [
-  { name: 'nothing at all', subject: SUBJECT, payload: '', reason: /not JSON/ },
+  { name: 'nothing at all', subject: SUBJECT, payload: '', reason: /empty|not JSON/ },
   { name: 'not JSON', subject: SUBJECT, payload: 'start vm1, please', reason: /not JSON/ },
   {
     name: 'JSON that ends too early',
@@ -153,7 +153,19 @@ const KINDS: readonly Hostile[] = [
     `vf.in.${'c'.repeat(65)}.vm.vm1.VmStartRequested`,
     '_',
   ),
-  structured('a subject of one token more than the prefix', /form/, () => undefined, 'vf.in.default'),
+  structured(
+    'a subject that ends with a cluster that is known',
+    /form|ends/,
+    () => undefined,
+    'vf.in.default',
+  ),
+  structured(
+    'a subject that ends with one that is not',
+    /form|ends/,
+    () => undefined,
+    'vf.in.nowhere',
+    'nowhere',
+  ),
   structured(
     'bytes in the subject that are no UTF-8',
     /form|cluster/,
@@ -238,7 +250,7 @@ const KINDS: readonly Hostile[] = [
     subject: SUBJECT,
     payload: '<vm id="1"/>',
     headers: binary('binary-4', 'content-type: text/xml'),
-    reason: /JSON/,
+    reason: /json/i,
     eventId: 'binary-4',
   },
   {

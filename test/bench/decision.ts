@@ -13,7 +13,10 @@ const VFS = 64;
 const BLOCK = 120;
 const ROUNDS = 300;
 
-/** A fleet in memory, and the inputs that move it. Inputs are made before the clock starts: making them is the edge's work. */
+/**
+ * A fleet in memory, and the inputs that move it. Inputs are made before the clock starts: making them is the
+ * edge's work.
+ */
 class Fleet {
   readonly state: State = emptyState('bench');
   private count = 0;

@@ -216,7 +216,10 @@ const withOurs = <T>(syncInterval: string, measure: (chain: Chain) => Promise<T>
     }
   });
 
-/** VMs start and stop as fast as they are taken; inputs per second, from the first publish to the last outcome. */
+/**
+ * VMs start and stop as fast as they are taken; inputs per second, from the first publish to the last
+ * outcome.
+ */
 async function rateOf(chain: Chain, inputs: number): Promise<number> {
   const outcomes = await counter(chain.connection, chain.outcomes, chain.isOutcome);
   const publisher = new Publisher(chain.connection);
@@ -229,7 +232,10 @@ async function rateOf(chain: Chain, inputs: number): Promise<number> {
   return inputs / ((performance.now() - begun) / 1000);
 }
 
-/** Starts offered at a steady rate, each followed by its stop; milliseconds from the publish to the outcome, ascending. */
+/**
+ * Starts offered at a steady rate, each followed by its stop; milliseconds from the publish to the outcome,
+ * ascending.
+ */
 async function latenciesOf(chain: Chain, perSecond: number, seconds: number): Promise<readonly number[]> {
   const sent: number[] = [];
   const took: number[] = [];

@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- --quick]`: prints the table, writes `bench/results.json`. Every figure that matters is a ratio against a limit measured in
- * the same run. A benchmark is not a test: it never fails a build.
+ * `npm run bench [-- --quick]`: prints the table, writes `bench/results.json`. Every figure that matters is a
+ * ratio against a limit measured in the same run. A benchmark is not a test: it never fails a build.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';

@@ -1,7 +1,8 @@
 /**
- * The raw chain: the smallest program that does what any scheduler of this kind must do for each input, without any logic: consume it, append
- * it with an expected sequence, and store as many output messages as ours does; 64 in flight. It is the limit of the machine, the server and
- * the client, measured in the same run as our own figure.
+ * The raw chain: the smallest program that does what any scheduler of this kind must do for each input,
+ * without any logic: consume it, append it with an expected sequence, and store as many output messages as
+ * ours does; 64 in flight. It is the limit of the machine, the server and the client, measured in the same
+ * run as our own figure.
  *
  * Run as a process of its own: `node raw-chain.js <nats url> <outputs for each input>`.
  */

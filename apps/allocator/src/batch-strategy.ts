@@ -6,9 +6,9 @@ import { Allocator, type AllocatorOptions, type InputBatch } from '#pipeline';
 export const INPUT_BATCH = 'vf.in';
 
 /**
- * Nest's transport for `VF_IN`: the allocator reads, and each batch goes through the handler of {@link INPUT_BATCH}, so that what Nest
- * offers around a handler (interceptors, filters, hooks) works, at the price of one call for each batch and not for each message
- * (docs/decisions/005-dispatch-per-batch.md).
+ * Nest's transport for `VF_IN`: the allocator reads, and each batch goes through the handler of {@link
+ * INPUT_BATCH}, so that what Nest offers around a handler (interceptors, filters, hooks) works, at the price
+ * of one call for each batch and not for each message (docs/decisions/005-dispatch-per-batch.md).
  */
 export class BatchStrategy extends Server implements CustomTransportStrategy {
   /** An error of the handler is ours to act on: the leader drops what it had decided and loads again. */

@@ -24,7 +24,10 @@ export const pipelineLogger = (log: Pino): Logger => ({
   error: (message, facts) => log.error(facts ?? {}, message),
 });
 
-/** Nest's logger on pino. What Nest says of its own modules at start is of interest to nobody but its developers. */
+/**
+ * Nest's logger on pino. What Nest says of its own modules at start is of interest to nobody but its
+ * developers.
+ */
 export const nestLogger = (log: Pino): LoggerService => ({
   log: (message: unknown) => log.debug({ message }, 'nest'),
   debug: (message: unknown) => log.debug({ message }, 'nest'),

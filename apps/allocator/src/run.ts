@@ -1,8 +1,8 @@
 import { SettingsError } from '#wire';
 
 /**
- * Runs a service as a process: prints the ready line, drains on SIGTERM and SIGINT, and turns what keeps it from starting into one
- * sentence and exit code 1.
+ * Runs a service as a process: prints the ready line, drains on SIGTERM and SIGINT, and turns what keeps it
+ * from starting into one sentence and exit code 1.
  */
 export async function runProcess(
   start: (asked: AbortSignal) => Promise<{

@@ -24,7 +24,8 @@ export interface Service {
 /**
  * Puts the write side and the queries together on a NATS server, and serves.
  *
- * @param asked aborts when the process is asked to end while this still waits for something: then what is there is closed, and it throws.
+ * @param asked aborts when the process is asked to end while this still waits for something: then what is
+ *   there is closed, and it throws.
  * @throws what keeps it from serving: a sentence for the operator.
  */
 export async function startService(

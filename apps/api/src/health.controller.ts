@@ -2,7 +2,10 @@ import { Controller, Get, HttpException, Inject } from '@nestjs/common';
 import { API_PARTS } from './parts.js';
 import type { ApiParts } from './queries.js';
 
-/** For whoever watches the process: live while it answers, ready while it leads or stands by and NATS is there. */
+/**
+ * For whoever watches the process: live while it answers, ready while it leads or stands by and NATS is
+ * there.
+ */
 @Controller('health')
 export class HealthController {
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
@@ -16,7 +19,9 @@ export class HealthController {
   ready(): object {
     const clusters = Object.fromEntries(this.parts.allocator.status);
     const { connected } = this.parts.broker;
-    const settled = Object.values(clusters).every(({ role }) => role === 'leader' || role === 'standby');
+    const settled = Object.values(clusters).every(
+      (cluster) => cluster.role === 'standby' || (cluster.role === 'leader' && cluster.trouble === undefined),
+    );
     const ok = connected && settled && Object.keys(clusters).length > 0;
     const body = {
       status: ok ? 'ok' : 'unavailable',

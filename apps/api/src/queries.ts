@@ -52,15 +52,13 @@ const ofState = (
   what: string,
 ): Query => ({
   checker: new DataChecker(dto),
-  answer: async ({ allocator }, cluster, request) => {
-    const found = await allocator.read(cluster, (state) => {
+  answer: async (parts, cluster, request) => {
+    const found = await readState(parts, cluster, (state) => {
       const answer = view(state, request as Record<string, string>);
       return answer === undefined ? undefined : { position: String(state.position), ...answer };
     });
-    if (found === undefined) throw notLeading(cluster);
-    if (found.value === undefined)
-      throw new QueryError('NOT_FOUND', `cluster '${cluster}' has no such ${what}`);
-    return found.value;
+    if (found === undefined) throw new QueryError('NOT_FOUND', `cluster '${cluster}' has no such ${what}`);
+    return found;
   },
 });
 
@@ -125,18 +123,13 @@ function availability(state: State, request: Request): Answer | undefined {
 }
 
 /** EX-6: what a request led to: the last event of its decision, or its place in `VF_DEAD`. */
-async function outcome(
-  { allocator, broker, log }: ApiParts,
-  cluster: string,
-  request: Request,
-): Promise<Answer> {
+async function outcome(parts: ApiParts, cluster: string, request: Request): Promise<Answer> {
+  const { broker, log } = parts;
   const id = request['id'] as string;
-  const found = await allocator.read(cluster, (state) => ({
+  const { position, first } = await readState(parts, cluster, (state) => ({
     position: String(state.position),
     first: state.inputs.positionOf(id),
   }));
-  if (found === undefined) throw notLeading(cluster);
-  const { position, first } = found.value;
   if (first !== undefined) return { position, outcome: await lastOfDecision(log, cluster, first) };
   const dead = await broker.dead.find(cluster, id);
   return dead === undefined ? { position } : { position, dead: { reason: dead.reason } };
@@ -170,8 +163,10 @@ export async function answerQuery(
       `there is no query '${name}'; there are ${Object.keys(QUERIES).join(', ')}`,
     );
   }
-  const status = parts.allocator.status.get(cluster);
-  if (status === undefined) throw new QueryError('CLUSTER_UNKNOWN', `there is no cluster '${cluster}'`);
+  // What another instance leads is for that one to answer.
+  if (!parts.allocator.mayLead(cluster)) throw notLeading(cluster);
+  if (!parts.allocator.status.has(cluster))
+    throw new QueryError('CLUSTER_UNKNOWN', `there is no cluster '${cluster}'`);
   const query = QUERIES[name] as Query;
   if (request['at'] !== undefined) {
     throw new QueryError('NOT_SUPPORTED', 'this version answers for now only: leave `at` out');
@@ -182,13 +177,39 @@ export async function answerQuery(
   return query.answer(parts, cluster, checked.data);
 }
 
+/**
+ * Reads the durable state of a cluster. While the log takes nothing that is for ever, so it has an end.
+ *
+ * @throws QueryError `NOT_LEADING`, `NOT_CAUGHT_UP`.
+ */
+async function readState<T>(
+  { allocator }: ApiParts,
+  cluster: string,
+  reader: (state: State) => T,
+): Promise<T> {
+  const over = new AbortController();
+  const late = systemClock.sleep(CATCH_UP, over.signal).then((): never => {
+    throw new QueryError('NOT_CAUGHT_UP', `the log has not taken what was decided for ${CATCH_UP / 1000} s`);
+  });
+  const found = allocator.read(cluster, reader);
+  // The loser of the race is heard by nobody.
+  late.catch(() => undefined);
+  found.catch(() => undefined);
+  try {
+    const result = await Promise.race([found, late]);
+    if (result === undefined) throw notLeading(cluster);
+    return result.value;
+  } finally {
+    over.abort();
+  }
+}
+
 /** Read your own writes: waits until a position is there. */
-async function catchUp({ allocator }: ApiParts, cluster: string, atLeast: string | undefined): Promise<void> {
+async function catchUp(parts: ApiParts, cluster: string, atLeast: string | undefined): Promise<void> {
   if (atLeast === undefined) return;
   const end = systemClock.now() + CATCH_UP;
   for (;;) {
-    const found = await allocator.read(cluster, (state) => state.position);
-    if (found !== undefined && found.value >= Number(atLeast)) return;
+    if ((await readState(parts, cluster, (state) => state.position)) >= Number(atLeast)) return;
     if (systemClock.now() >= end) {
       throw new QueryError('NOT_CAUGHT_UP', `position ${atLeast} is not there after ${CATCH_UP / 1000} s`);
     }
@@ -196,12 +217,14 @@ async function catchUp({ allocator }: ApiParts, cluster: string, atLeast: string
   }
 }
 
-async function clusters({ allocator, broker }: ApiParts): Promise<readonly Answer[]> {
+async function clusters({ allocator, broker, log }: ApiParts): Promise<readonly Answer[]> {
   return Promise.all(
-    [...allocator.status].map(async ([cluster, status]) => {
-      const leader = await broker.leases.holder(cluster).catch(() => undefined);
-      const position = status.role === 'leader' ? String(status.durable) : undefined;
-      return { cluster, ...(leader && { leader }), ...(position && { position }) };
+    [...allocator.status.keys()].map(async (cluster) => {
+      const [leader, { position }] = await Promise.all([
+        broker.leases.holder(cluster).catch(() => undefined),
+        log.head(cluster),
+      ]);
+      return { cluster, ...(leader && { leader }), position: String(position) };
     }),
   );
 }

@@ -16,7 +16,10 @@ const port = (index: number, fields: Partial<PfReport>): PfReport => ({
   ...fields,
 });
 
-/** The host of the ZStack manual's table: two ports that can be split, two that cannot, one of them not connected. */
+/**
+ * The host of the ZStack manual's table: two ports that can be split, two that cannot, one of them not
+ * connected.
+ */
 const inventory: Inputs['HostReported'] = {
   hostId: HOST,
   bootId: 'boot-1',
@@ -31,7 +34,10 @@ const inventory: Inputs['HostReported'] = {
   ],
 };
 
-/** The VFs of em2, as the host finds them: their addresses interleave with the other port's (82:10.1, 82:10.3 …). */
+/**
+ * The VFs of em2, as the host finds them: their addresses interleave with the other port's (82:10.1, 82:10.3
+ * …).
+ */
 const vfsOfEm2 = Array.from({ length: SPLIT_INTO }, (_, index) => {
   const slot = 2 * index + 1;
   const device = (0x10 + (slot >> 3)).toString(16);

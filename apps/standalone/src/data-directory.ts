@@ -9,8 +9,8 @@ export interface DataDirectory {
 }
 
 /**
- * Takes a data directory for this process alone. The lock is one that the operating system takes back when the process ends, however it
- * ends, so there is no stale lock to clean up.
+ * Takes a data directory for this process alone. The lock is one that the operating system takes back when
+ * the process ends, however it ends, so there is no stale lock to clean up.
  *
  * @throws Error with a sentence: no permission, not a directory, or another standalone works there.
  */
@@ -52,7 +52,10 @@ export async function takeDataDirectory(directory: string): Promise<DataDirector
   return { path, release: () => database.close() };
 }
 
-/** Like a recursive `mkdir`, which in Node never returns below a file system that makes no directories (`/proc`). */
+/**
+ * Like a recursive `mkdir`, which in Node never returns below a file system that makes no directories
+ * (`/proc`).
+ */
 async function makeDirectory(path: string): Promise<void> {
   const code = await mkdir(path).then(
     () => undefined,

@@ -22,8 +22,8 @@ export interface InputInfo {
 /** One cluster's inputs, in order, from a place on. Survives reconnects by itself. */
 export interface InputFollower {
   /**
-   * All that waits, at least one message, at most `maxMessages` or `maxBytes` (a single larger message comes alone);
-   * waits while there is none. Never a timer: a lone message comes at once.
+   * All that waits, at least one message, at most `maxMessages` or `maxBytes` (a single larger message comes
+   * alone); waits while there is none. Never a timer: a lone message comes at once.
    *
    * @returns undefined once the follower is closed.
    * @throws BrokerError `INPUT_REPLACED` when the stream is not the one it was opened on.
@@ -37,15 +37,19 @@ export interface InputStream {
   info(): Promise<InputInfo>;
   /** The message at a sequence, or undefined when it is not there (purged, or not yet written). */
   get(sequence: number): Promise<InputMessage | undefined>;
-  /** Follows `vf.in.<cluster>.>` after a sequence of the stream that `info` told of. Reads ahead within bounds. */
+  /**
+   * Follows `vf.in.<cluster>.>` after a sequence of the stream that `info` told of. Reads ahead within
+   * bounds.
+   */
   follow(
     cluster: string,
     after: number,
     options?: { maxMessages?: number; maxBytes?: number },
   ): Promise<InputFollower>;
   /**
-   * Tells of each subject that is stored under `vf.in.>`, headers only, from the stream's first message on, until
-   * closed. Calls come in order, not awaited. A stream that was made again is followed from its first message.
+   * Tells of each subject that is stored under `vf.in.>`, headers only, from the stream's first message on,
+   * until closed. Calls come in order, not awaited. A stream that was made again is followed from its first
+   * message.
    */
   watch(
     onMessage: (message: { sequence: number; subject: string }) => void,
@@ -83,13 +87,14 @@ export interface OutputStreams {
   /** Makes the cluster's stream if it is missing; its first message gets `firstSequence`. */
   create(cluster: string, firstSequence: number): Promise<void>;
   /**
-   * Stores messages with neighbouring positions, pipelined, each with the expectation that the one before it is the
-   * stream's last. On success all are stored. Nothing is stored of a publisher that is behind. Of several that publish
-   * the same positions at once each position is stored once, by one of them: so publish only what every publisher
-   * would publish there, which is what the log durably holds.
+   * Stores messages with neighbouring positions, pipelined, each with the expectation that the one before it
+   * is the stream's last. On success all are stored. Nothing is stored of a publisher that is behind. Of
+   * several that publish the same positions at once each position is stored once, by one of them: so publish
+   * only what every publisher would publish there, which is what the log durably holds.
    *
    * @throws BrokerError `WRONG_SEQUENCE` or `UNAVAILABLE`; some of the messages may be stored then, also
-   * after the error (what is still on its way), so that a later `WRONG_SEQUENCE` need not mean another publisher.
+   * after the error (what is still on its way), so that a later `WRONG_SEQUENCE` need not mean another
+   * publisher.
    */
   publish(cluster: string, messages: readonly OutputMessage[]): Promise<void>;
 }
@@ -114,15 +119,21 @@ export interface DeadLetters {
   /** Place of the last input that was dead-lettered under `vf.dead.<cluster>` (`_`: cluster not readable). */
   last(cluster: string): Promise<{ stream: string; sequence: number } | undefined>;
   /**
-   * Stores dead letters in order under `vf.dead.<cluster>`, skipping those of the same stream whose sequence is not
-   * above the last one's there: what was dead-lettered once is not again.
+   * Stores dead letters in order under `vf.dead.<cluster>`, skipping those of the same stream whose sequence
+   * is not above the last one's there: what was dead-lettered once is not again.
    */
   publish(cluster: string, letters: readonly DeadLetter[]): Promise<void>;
-  /** The reason for which an input with this CloudEvent id was last dead-lettered, newest first, within a bound. */
+  /**
+   * The reason for which an input with this CloudEvent id was last dead-lettered, newest first, within a
+   * bound.
+   */
   find(cluster: string, eventId: string): Promise<{ reason: string } | undefined>;
 }
 
-/** The right to work on a cluster. It saves wasted work and orders take-over; it is not what makes writing safe. */
+/**
+ * The right to work on a cluster. It saves wasted work and orders take-over; it is not what makes writing
+ * safe.
+ */
 export interface Lease {
   readonly cluster: string;
   /** Aborts when the lease was lost or released. */
@@ -140,7 +151,9 @@ export interface Leases {
 
 /** The broker: NATS in production, memory in tests. Every adapter passes `conformance.ts`. */
 export interface Broker {
-  /** Makes `VF_IN` and `VF_DEAD` when missing, and checks what is there. Waits for a server that is starting. */
+  /**
+   * Makes `VF_IN` and `VF_DEAD` when missing, and checks what is there. Waits for a server that is starting.
+   */
   prepare(): Promise<void>;
   readonly input: InputStream;
   readonly output: OutputStreams;

@@ -41,9 +41,9 @@ export const eventIdText = (eventId: string): string => headerText(eventId, MAX_
 /**
  * The headers of a dead letter: ours, then the original ones beside them, as many as fit.
  *
- * Ours come first, because the server takes the first place where it finds a name for the header of that name. An
- * original that the server or we would understand (`Nats-Msg-Id`, `Nats-Expected-…`, `Vf-…`) is kept as
- * `Vf-Original-<name>`: it was meant for another publish.
+ * Ours come first, because the server takes the first place where it finds a name for the header of that
+ * name. An original that the server or we would understand (`Nats-Msg-Id`, `Nats-Expected-…`, `Vf-…`) is kept
+ * as `Vf-Original-<name>`: it was meant for another publish.
  *
  * @param first headers for the server, put before all.
  * @param maxBytes what the payload leaves of the server's `max_payload`.

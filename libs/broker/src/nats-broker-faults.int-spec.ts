@@ -7,7 +7,7 @@ import type { BrokerError } from './errors.js';
 import { connectNats, type NatsBroker, type NatsBrokerOptions } from './nats-broker.js';
 import { encodedHeaders } from './nats-headers.js';
 import { wipe } from './nats-site.js';
-import { TestServers } from './nats-test-servers.js';
+import { freeze, TestServers } from './nats-test-servers.js';
 
 jest.setTimeout(60_000);
 
@@ -151,7 +151,7 @@ describe('a server that stands still for a while', () => {
     await broker.output.create('a', 1);
     await broker.output.publish('a', outputs(1, 10));
     const follower = await broker.input.follow('a', 0);
-    process.kill(server.pid, 'SIGSTOP');
+    await freeze(server.pid);
     try {
       await expect(broker.output.publish('a', outputs(11, 10))).rejects.toMatchObject({
         code: 'UNAVAILABLE',

@@ -29,8 +29,8 @@ const RETRY = 250;
 /**
  * Connects to NATS, waiting for a server that is starting, and stays connected for ever.
  *
- * @throws BrokerError `UNAVAILABLE` when no server answers within `startTimeout`, `REFUSED` when it is too old or does
- * not let us in.
+ * @throws BrokerError `UNAVAILABLE` when no server answers within `startTimeout`, `REFUSED` when it is too
+ *   old or does not let us in.
  */
 export async function connectNats(options: NatsBrokerOptions): Promise<NatsBroker> {
   const link = await NatsLink.open(options);

@@ -31,7 +31,10 @@ export interface NatsConnectionOptions {
   readonly log?: BrokerLog;
   /** Ends the waiting for a server that is starting. */
   readonly signal?: AbortSignal;
-  /** How long to wait for a server that is starting: for the connection and, in `prepare`, for JetStream; 30,000. */
+  /**
+   * How long to wait for a server that is starting: for the connection and, in `prepare`, for JetStream;
+   * 30,000.
+   */
   readonly startTimeout?: number;
   /** How long to wait for one answer; 5,000. */
   readonly requestTimeout?: number;
@@ -53,7 +56,10 @@ export function isServerNewEnough(version: string): boolean {
   );
 }
 
-/** The connection that all parts of the NATS broker share: it knows whether it stands, and fails requests that cannot be answered. */
+/**
+ * The connection that all parts of the NATS broker share: it knows whether it stands, and fails requests that
+ * cannot be answered.
+ */
 export class NatsLink {
   #connected = true;
   #closed = false;
@@ -119,7 +125,10 @@ export class NatsLink {
     return this.#closed;
   }
 
-  /** Does something that asks the server. @throws BrokerError `UNAVAILABLE` at once when the connection does not stand or breaks. */
+  /**
+   * Does something that asks the server. @throws BrokerError `UNAVAILABLE` at once when the connection does
+   * not stand or breaks.
+   */
   async call<T>(doing: string, action: () => Promise<T>): Promise<T> {
     this.assertConnected(doing);
     let giveUp: ((error: Error) => void) | undefined;

@@ -55,7 +55,7 @@ export class NatsDeadLetters implements DeadLetters {
         );
         reader = new OrderedReader(this.link, {
           stream: DEAD_STREAM,
-          filter: deadSubject(cluster),
+          filter: [deadSubject(cluster)],
           after: Math.max(0, end - LOOK_BACK),
           headersOnly: true,
           whenReplaced: 'fail',

@@ -12,8 +12,8 @@ const DOT = 46;
 const ZERO = 48;
 
 /**
- * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or the newer form
- * with domain and account after `ACK`. One pass without splitting: it is done for every message read.
+ * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or the newer
+ * form with domain and account after `ACK`. One pass without splitting: it is done for every message read.
  *
  * @returns undefined when it is no such subject.
  */

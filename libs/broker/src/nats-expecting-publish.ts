@@ -7,7 +7,9 @@ interface Answer {
   readonly error?: { code: number; err_code: number; description: string };
 }
 
-/** What makes a publish succeed only if this is the sequence of its subject's last message (0: there is none). */
+/**
+ * What makes a publish succeed only if this is the sequence of its subject's last message (0: there is none).
+ */
 export const expectLastOfSubject = (sequence: number): readonly [string, string] => [
   'Nats-Expected-Last-Subject-Sequence',
   String(sequence),

@@ -1,6 +1,7 @@
 /**
- * Header blocks (`NATS/1.0`) written and read without the client's own class: that one throws on names that others
- * may send, which inside a subscription ends the connection's reading, and takes quadratic time on many headers.
+ * Header blocks (`NATS/1.0`) written and read without the client's own class: that one throws on names that
+ * others may send, which inside a subscription ends the connection's reading, and takes quadratic time on
+ * many headers.
  */
 
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';

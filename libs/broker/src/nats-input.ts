@@ -87,7 +87,7 @@ export class NatsInput implements InputStream {
   ): Promise<{ close(): Promise<void> }> {
     const reader = new OrderedReader(this.link, {
       stream: INPUT_STREAM,
-      filter: ALL_INPUTS,
+      filter: [ALL_INPUTS],
       after: 0,
       headersOnly: true,
       whenReplaced: 'restart',
@@ -121,9 +121,11 @@ export class NatsInput implements InputStream {
   async purge(cluster: string, sequence: number): Promise<void> {
     // The server takes 0 for "all of them".
     if (sequence <= 1) return;
-    await this.link.call(`Purging ${INPUT_STREAM}`, () =>
-      this.link.jetStream.streams.purge(INPUT_STREAM, { filter: inputsOf(cluster), seq: sequence }),
-    );
+    for (const filter of inputsOf(cluster)) {
+      await this.link.call(`Purging ${INPUT_STREAM}`, () =>
+        this.link.jetStream.streams.purge(INPUT_STREAM, { filter, seq: sequence }),
+      );
+    }
   }
 
   async remove(sequence: number): Promise<void> {
@@ -145,7 +147,9 @@ export class NatsInput implements InputStream {
   }
 }
 
-/** Half of the queue must be free before more is asked for: few large requests rather than many small ones. */
+/**
+ * Half of the queue must be free before more is asked for: few large requests rather than many small ones.
+ */
 function roomIn(queue: MessageQueue): Room | undefined {
   const messages = queue.bounds.maxMessages - queue.messages;
   const bytes = queue.bounds.maxBytes - queue.bytes;

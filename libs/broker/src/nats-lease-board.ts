@@ -89,13 +89,13 @@ export class LeaseBoard {
     if (this.#reader || this.#closed) return;
     this.#reader = new OrderedReader(this.link, {
       stream: this.stream,
-      filter: `${this.subjectPrefix}>`,
+      filter: [`${this.subjectPrefix}>`],
       after: 0,
       whenReplaced: 'restart',
       onMessage: ({ subject, data }, revision) => {
         const cluster = subject.slice(this.subjectPrefix.length);
-        // A direct reading may be ahead of this one. Only a bucket that was made again counts from the start, and
-        // then the swap fails and the key is read directly.
+        // A direct reading may be ahead of this one. Only a bucket that was made again counts from the start,
+        // and then the swap fails and the key is read directly.
         if (revision > (this.#entries.get(cluster)?.revision ?? -1))
           this.see(cluster, parseLease(revision, data));
       },

@@ -27,9 +27,9 @@ const RETRY = 250;
 const DELETED = ['KV-Operation', 'DEL'] as const;
 
 /**
- * Leases in the KV bucket `VF_LEASES`: a key for each cluster, taken, renewed and given up by compare and swap on the
- * key's revision. No clock is compared with another machine's: a standby measures by its own how long it has seen the
- * same revision, and one that sees late loses at the swap.
+ * Leases in the KV bucket `VF_LEASES`: a key for each cluster, taken, renewed and given up by compare and
+ * swap on the key's revision. No clock is compared with another machine's: a standby measures by its own how
+ * long it has seen the same revision, and one that sees late loses at the swap.
  */
 export class NatsLeases implements Leases {
   readonly #timing: Required<LeaseTiming>;
@@ -237,7 +237,9 @@ class HeldLease implements Lease {
     }
   }
 
-  /** The key is not at our revision: taken by another, or renewed by us in a publish whose answer was lost. */
+  /**
+   * The key is not at our revision: taken by another, or renewed by us in a publish whose answer was lost.
+   */
   async #verify(): Promise<void> {
     try {
       const revision = await this.key.read();

@@ -16,17 +16,18 @@ interface Answer {
 }
 
 /**
- * Publishes runs of messages with neighbouring positions, each expecting the one before it to be the stream's last.
- * One subscription hears all answers, one promise and one timer stand for a whole run: at thirty thousand messages a
- * second a promise and a timer for each would cost as much as the publishing.
+ * Publishes runs of messages with neighbouring positions, each expecting the one before it to be the stream's
+ * last. One subscription hears all answers, one promise and one timer stand for a whole run: at thirty
+ * thousand messages a second a promise and a timer for each would cost as much as the publishing.
  *
- * The first message of a run goes alone. Were the run sent at once, a writer that is behind by less than its run would
- * have the beginning refused and the rest accepted, because the rest fits. Two writers that are both up to date can
- * still share a run between them: each position is stored once, without a gap, by one or the other. So what is
- * published at a position must be what the log durably holds there, which is the same for both.
+ * The first message of a run goes alone. Were the run sent at once, a writer that is behind by less than its
+ * run would have the beginning refused and the rest accepted, because the rest fits. Two writers that are
+ * both up to date can still share a run between them: each position is stored once, without a gap, by one or
+ * the other. So what is published at a position must be what the log durably holds there, which is the same
+ * for both.
  *
- * No `Nats-Msg-Id` is sent. The expectation alone excludes doubles, for ever and not for a window, and an id would let
- * the server answer "duplicate" where the truth is in the stream's state.
+ * No `Nats-Msg-Id` is sent. The expectation alone excludes doubles, for ever and not for a window, and an id
+ * would let the server answer "duplicate" where the truth is in the stream's state.
  */
 export class PipelinedPublisher {
   readonly #inbox = createInbox();

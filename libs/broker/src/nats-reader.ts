@@ -20,13 +20,15 @@ export interface Room {
 export interface ReaderOptions {
   readonly stream: string;
   /** Subjects to read. */
-  readonly filter: string;
+  readonly filter: readonly string[];
   /** Reads what comes after this sequence. */
   readonly after: number;
   /** Creation time of the stream that `after` belongs to; unknown, it is the stream that is found first. */
   readonly created?: string;
   readonly headersOnly?: boolean;
-  /** What to do when the stream is not the one it was: give up, or read the new one from its first message. */
+  /**
+   * What to do when the stream is not the one it was: give up, or read the new one from its first message.
+   */
   readonly whenReplaced: 'fail' | 'restart';
   /** Called for each message, in order, without gap or double. Must not throw. */
   readonly onMessage: OnMessage;
@@ -42,14 +44,18 @@ const HEARTBEAT = 2_500;
 const INACTIVE = 60_000;
 const SHORTEST_WAIT = 50;
 const LONGEST_WAIT = 2_000;
-/** A stream that cannot be found is looked for so often before it counts as deleted: servers that start may need a moment. */
+/**
+ * A stream that cannot be found is looked for so often before it counts as deleted: servers that start may
+ * need a moment.
+ */
 const NOT_FOUND_LIMIT = 3;
 
 /**
- * Reads a stream in order, whatever happens to connection, server, leader or consumer: it asks for batches from a
- * consumer that is made again after the last message received when anything about it is in doubt. Own code instead of
- * the client's ordered consumer for three reasons: that one reads on whatever happens to the *stream* (deleted and
- * made again), cannot be held back by bytes and messages, and waits for up to a minute before it notices.
+ * Reads a stream in order, whatever happens to connection, server, leader or consumer: it asks for batches
+ * from a consumer that is made again after the last message received when anything about it is in doubt. Own
+ * code instead of the client's ordered consumer for three reasons: that one reads on whatever happens to the
+ * *stream* (deleted and made again), cannot be held back by bytes and messages, and waits for up to a minute
+ * before it notices.
  */
 export class OrderedReader {
   #last: number;
@@ -204,7 +210,7 @@ class Attempt {
     const { stream, filter, headersOnly } = this.options;
     const config: Partial<ConsumerConfig> = {
       name: this.#consumer,
-      filter_subject: filter,
+      filter_subjects: [...filter],
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.after + 1,
       ack_policy: AckPolicy.None,

@@ -54,8 +54,8 @@ export async function startNatsServer(options: StartNatsServerOptions): Promise<
   // Kept for a person; what is read below is this start's.
   await rename(files.log, `${files.log}.before`).catch(() => {});
   const output = await open(files.output, 'w');
-  // A group of its own: Ctrl-C shall reach us, who stop it when all is relayed. A file for its output, not a pipe: a
-  // pipe would break with us and end a server that is meant to be found again.
+  // A group of its own: Ctrl-C shall reach us, who stop it when all is relayed. A file for its output, not a
+  // pipe: a pipe would break with us and end a server that is meant to be found again.
   const child = spawn(options.binary, ['-c', files.config], {
     detached: true,
     stdio: ['ignore', output.fd, output.fd],

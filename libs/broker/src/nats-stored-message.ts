@@ -27,8 +27,8 @@ const base64 = (text: string): Uint8Array => {
 const milliseconds = (time: string): number => Date.parse(time.replace(/(\.\d{3})\d+/, '$1'));
 
 /**
- * Asks the stream's leader for a message; never a direct get, which may sit on a replica that lags. Own code because
- * the client's reader of headers throws on names that others may send.
+ * Asks the stream's leader for a message; never a direct get, which may sit on a replica that lags. Own code
+ * because the client's reader of headers throws on names that others may send.
  *
  * @returns undefined when there is no such message.
  */

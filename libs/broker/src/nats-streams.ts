@@ -97,7 +97,8 @@ export const streamInfo = (link: NatsLink, name: string): Promise<StreamInfo | u
   orMissing(link.call(`Asking for stream ${name}`, () => link.jetStream.streams.info(name)));
 
 /**
- * Makes a stream that is missing; one that is there is compared with the plan, and its limits are brought up to it.
+ * Makes a stream that is missing; one that is there is compared with the plan, and its limits are brought up
+ * to it.
  *
  * @throws BrokerError `REFUSED` when what is there contradicts the plan.
  */

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -8,6 +8,18 @@ import {
   type NatsServerProcess,
   type StartNatsServerOptions,
 } from './nats-server.js';
+
+/**
+ * Stops a process as SIGSTOP does, and waits until it stands still: the signal alone is not obeyed at once.
+ */
+export async function freeze(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  if (process.platform !== 'linux') return;
+  // `<pid> (<name>) <state> …`; T: stopped.
+  const state = async (): Promise<string> =>
+    (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').charAt(0);
+  while ((await state()) !== 'T') await new Promise((resolve) => setImmediate(resolve));
+}
 
 /** Servers of a test file, all ended by `end`, however they fared. */
 export class TestServers {

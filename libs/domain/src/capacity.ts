@@ -19,7 +19,9 @@ export class NetworkCapacity {
   /** Number of PFs of this name, serving or not. */
   pfs = 0;
 
-  /** Host ordinals with at least `needed` free VFs, fewest free first (`pack`) or most free first (`spread`). */
+  /**
+   * Host ordinals with at least `needed` free VFs, fewest free first (`pack`) or most free first (`spread`).
+   */
   *candidates(needed: number, strategy: 'pack' | 'spread'): Generator<number> {
     if (strategy === 'pack') {
       for (let free = this.counts.next(needed); free !== -1; free = this.counts.next(free + 1)) {
@@ -70,9 +72,9 @@ const member = (sets: ByObstacle, obstacle: Obstacle): OrdinalSet => {
 };
 
 /**
- * The index that makes a decision's cost independent of the size of the fleet: for each network name, the hosts by number
- * of free VFs, and the PFs that cannot serve by reason. It is derived from the state and kept up to date by evolve, one
- * PF at a time, through {@link refresh}.
+ * The index that makes a decision's cost independent of the size of the fleet: for each network name, the
+ * hosts by number of free VFs, and the PFs that cannot serve by reason. It is derived from the state and kept
+ * up to date by evolve, one PF at a time, through {@link refresh}.
  */
 export class Capacity {
   private readonly networks = new Map<string, NetworkCapacity>();

@@ -4,7 +4,9 @@ import type { Input } from './inputs.js';
 import type { Host, Pf, State, Vf } from './state.js';
 import { promote } from './vm/promotion.js';
 
-/** What the leader's clock makes fall due: silent hosts, overdue starts and scrubs, NICs that wait for a VF. */
+/**
+ * What the leader's clock makes fall due: silent hosts, overdue starts and scrubs, NICs that wait for a VF.
+ */
 export function decideTick(state: State, input: Input<'Tick'>): readonly DomainEvent[] {
   const decision = new Decision(state, input.id);
   const now = input.time;

@@ -29,8 +29,8 @@ import { decideVm } from './vm/vm-table.js';
 export const DECIDER_VERSION = '1';
 
 /**
- * The decider: what an input leads to, facts first and the outcome last. Pure: it reads the state, the input and nothing else, and
- * changes neither. An empty list means that there is nothing to do.
+ * The decider: what an input leads to, facts first and the outcome last. Pure: it reads the state, the input
+ * and nothing else, and changes neither. An empty list means that there is nothing to do.
  *
  * The input is new: {@link recall} has said so (EX-6).
  */

@@ -39,7 +39,10 @@ export const allocationsOf = (vm: Vm): Allocation[] =>
 export const withGeneration = <T extends object>(data: T, generation: number | undefined): T =>
   generation === undefined ? data : { ...data, generation };
 
-/** The events of one decision as they come together: facts first, the outcome last. Reads the state and changes nothing. */
+/**
+ * The events of one decision as they come together: facts first, the outcome last. Reads the state and
+ * changes nothing.
+ */
 export class Decision {
   readonly events: DomainEvent[] = [];
   /** VFs that are free at once with this decision, in order. */

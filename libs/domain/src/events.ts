@@ -17,8 +17,8 @@ import type {
 import type { RefusalCode } from './refusal-codes.js';
 
 /**
- * What goes out and into the log: the `data` of each event of wire.md. Past-tense facts, JSON without loss. Fields may
- * be added; a changed meaning gets a new schema version and an upcaster.
+ * What goes out and into the log: the `data` of each event of wire.md. Past-tense facts, JSON without loss.
+ * Fields may be added; a changed meaning gets a new schema version and an upcaster.
  */
 export const EVENT_SCHEMA = 1;
 
@@ -105,7 +105,9 @@ export interface VmStartAccepted {
   readonly hostId: string;
   readonly tenant?: string;
   readonly nics: readonly StartedNic[];
-  /** How the host was chosen: its free VFs on the network that was asked for, of how many hosts with enough. */
+  /**
+   * How the host was chosen: its free VFs on the network that was asked for, of how many hosts with enough.
+   */
   readonly why: { readonly strategy: Strategy; readonly score: number; readonly candidates: number };
   readonly warnings?: readonly string[];
   readonly bondHints?: string;

@@ -104,7 +104,9 @@ function sortPfs(host: Host): void {
   host.pfs = new Map([...host.pfs].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Takes new and changed VFs in and lets gone ones go; a held one that is gone is marked and stays (PF-14). */
+/**
+ * Takes new and changed VFs in and lets gone ones go; a held one that is gone is marked and stays (PF-14).
+ */
 function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readonly string[]): void {
   const byAddress = new Map(pf.vfs.map((vf) => [vf.report.pciAddress, vf]));
   for (const report of reports) {
@@ -140,7 +142,8 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       stranger: isStranger(report, undefined),
     });
   }
-  // With the last VF goes the PF's division: what comes after it are new devices. One that only is not shown keeps its scrub.
+  // With the last VF goes the PF's division: what comes after it are new devices. One that only is not shown
+  // keeps its scrub.
   const goneAddresses = new Set(gone);
   const allGone = [...byAddress].every(([address, vf]) => vf.unseen || goneAddresses.has(address));
   for (const address of gone) {
@@ -243,7 +246,10 @@ function changePf(state: State, pf: Pf, change: PfChange): void {
   if (wasLost) settleAfterOutage(pf);
 }
 
-/** A PF that is gone is not split any more; a restore that was ordered stands until it is done or has failed (PF-5). */
+/**
+ * A PF that is gone is not split any more; a restore that was ordered stands until it is done or has failed
+ * (PF-5).
+ */
 function loseWork(pf: Pf): void {
   pf.lost = true;
   if (pf.work === 'virtualizing') pf.work = undefined;

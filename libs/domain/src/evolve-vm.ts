@@ -13,7 +13,9 @@ import { isStranger } from './hardware.js';
 import { isVfFree } from './standing.js';
 import type { Allocation, Nic, State, Vf, Vm } from './state.js';
 
-/** Brings the free slots of a VF's PF, and the index, in line with the VF. Call it after any change to the VF. */
+/**
+ * Brings the free slots of a VF's PF, and the index, in line with the VF. Call it after any change to the VF.
+ */
 export function refreshVf(state: State, vf: Vf): void {
   if (isVfFree(vf)) vf.pf.free.add(vf.slot);
   else vf.pf.free.delete(vf.slot);
@@ -75,7 +77,8 @@ const vfAt = (state: State, hostId: string, address: string): Vf => {
 
 export function allocateVf(state: State, data: VfAllocated, at: number): void {
   const vf = vfAt(state, data.hostId, data.vf);
-  // EX-1, as a last line of defence: a log that hands one VF out twice must not become a state that looks sound.
+  // EX-1, as a last line of defence: a log that hands one VF out twice must not become a state that looks
+  // sound.
   if (vf.allocation !== undefined) {
     throw new Error(
       `the log hands out VF ${data.vf} of host ${data.hostId} twice: ${vf.allocation.id}, ${data.allocationId}`,
@@ -95,7 +98,8 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   };
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   vf.allocation = allocation;
-  // VM-19: an adopted VF was in a stranger's hands until now. Elsewhere a report older than the allocation says nothing of it.
+  // VM-19: an adopted VF was in a stranger's hands until now. Elsewhere a report older than the allocation
+  // says nothing of it.
   if (data.reason === 'adopted') vf.stranger = isStranger(vf.report, allocation);
   nic.allocation = allocation;
   nic.last = { hostId: data.hostId, vf: data.vf, allocationId: data.allocationId };
@@ -289,7 +293,8 @@ export function changeNicType(state: State, data: Events['VmNicTypeChanged']): v
 }
 
 export function degradeNic(state: State, data: Events['NicDegraded']): void {
-  // Before its start is accepted the VM may not be known; the acceptance says `degraded` again, of its NICs in their order (VM-10).
+  // Before its start is accepted the VM may not be known; the acceptance says `degraded` again, of its NICs
+  // in their order (VM-10).
   const nic = state.vms.get(data.vmId)?.nics.get(data.nicId);
   if (nic === undefined || nic.vm.state === 'stopped') return;
   nic.degraded = true;

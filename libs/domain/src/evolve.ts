@@ -38,14 +38,17 @@ import {
 } from './evolve-vm.js';
 import { DEFAULT_POLICY, type State } from './state.js';
 
-/** Version of evolve and of the state's form: a snapshot of another version is ignored. Raise it with either. */
+/**
+ * Version of evolve and of the state's form: a snapshot of another version is ignored. Raise it with either.
+ */
 export const STATE_VERSION = '1';
 
 /**
- * Takes an event into the state, in place, and gives the state back. Total over what decide emits; it never refuses: what is
- * in the log has happened.
+ * Takes an event into the state, in place, and gives the state back. Total over what decide emits; it never
+ * refuses: what is in the log has happened.
  *
- * @throws Error for an event that this version does not know, and for a gap: both mean that the log is not ours to lead.
+ * @throws Error for an event that this version does not know, and for a gap: both mean that the log is not
+ *   ours to lead.
  */
 export function evolve(state: State, event: PlacedEvent): State {
   if (event.position !== state.position + 1) {

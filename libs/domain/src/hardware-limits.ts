@@ -6,7 +6,10 @@ export interface HardwareLimit {
   readonly match: string;
   /** What a person should know when such a PF is split. */
   readonly onSplit?: string;
-  /** Guest systems with which its VFs are unreliable, as parts of `guestOs` in lower case, and what to say then. */
+  /**
+   * Guest systems with which its VFs are unreliable, as parts of `guestOs` in lower case, and what to say
+   * then.
+   */
   readonly guests?: { readonly match: readonly string[]; readonly warning: string };
 }
 

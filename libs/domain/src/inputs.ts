@@ -1,6 +1,7 @@
 /**
- * What comes in: the `data` of each input of wire.md. A request (R) asks for a decision, a fact (F) says what happened.
- * Addresses are PCI addresses `dddd:bb:dd.f`, MACs lower case with colons; the edge has checked both.
+ * What comes in: the `data` of each input of wire.md. A request (R) asks for a decision, a fact (F) says what
+ * happened. Addresses are PCI addresses `dddd:bb:dd.f`, MACs lower case with colons; the edge has checked
+ * both.
  */
 
 export type NicType = 'vf' | 'vnic';
@@ -212,7 +213,10 @@ export interface NetworkRemovalRequested {
   readonly id: string;
 }
 
-/** A cluster's policy as an operator changes it: what is left out stays as it is. Times in seconds, at least 1. */
+/**
+ * A cluster's policy as an operator changes it: what is left out stays as it is. Times in seconds, at least
+ * 1.
+ */
 export interface ClusterPolicyChanged {
   readonly restoreOnBusy?: OnBusy;
   readonly bond?: 'warn' | 'reject';
@@ -278,7 +282,9 @@ export type Input<T extends InputType = InputType> = {
     readonly data: Inputs[K];
     /** When JetStream stored it, in milliseconds since 1970: the clock of the decision. */
     readonly time: number;
-    /** 16 hex digits that stand for what the input says: the same id with another digest is another content. */
+    /**
+     * 16 hex digits that stand for what the input says: the same id with another digest is another content.
+     */
     readonly digest: string;
   };
 }[T];

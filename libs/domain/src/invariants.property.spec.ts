@@ -86,7 +86,10 @@ class IndexError extends Error {
 
 const parameters = runParameters(100);
 
-/** All histories once, with the rules that they break; the test of a rule that is broken then shrinks to the least history. */
+/**
+ * All histories once, with the rules that they break; the test of a rule that is broken then shrinks to the
+ * least history.
+ */
 const broken = new Map<string, string>();
 const seenTypes = new Set<string>();
 const seenEvents = new Set<string>();
@@ -233,7 +236,8 @@ describe(`any history (seed ${parameters.seed})`, () => {
             const restored = restoreState(dumpState(state));
             expect(dumped(restored)).toEqual(dumped(state));
             expect(recount(restored)).toEqual([]);
-            // What is observed is not in a snapshot; here it is carried over, so that the clock's decisions are the same too.
+            // What is observed is not in a snapshot; here it is carried over, so that the clock's decisions
+            // are the same too.
             for (const [hostId, heard] of state.observed.heard) restored.observed.heard.set(hostId, heard);
             for (const [vmId, proofs] of state.observed.proofs) restored.observed.proofs.set(vmId, proofs);
             restored.observed.watching = state.observed.watching;
@@ -254,7 +258,8 @@ describe(`any history (seed ${parameters.seed})`, () => {
         const { violations } = play(history, {
           before: (state, _input, index) => (index === place ? restoreState(dumpState(state)) : undefined),
         });
-        // What was observed is lost: proofs begin again, and a host is lost later than its last report would have it.
+        // What was observed is lost: proofs begin again, and a host is lost later than its last report would
+        // have it.
         const late = (violation: Violation): boolean =>
           violation.rule === 'HOST-5' && violation.message.includes('and not lost');
         expect(violations.filter((violation) => !late(violation))).toEqual([]);

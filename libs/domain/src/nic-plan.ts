@@ -36,8 +36,8 @@ export const specOf = (nic: Nic): NicSpec => ({
 });
 
 /**
- * Completes the NICs that a VM asks for: identity from before (VM-4), network and VLAN (NET-3), services (NET-5, NET-6) and MAC
- * (NET-9).
+ * Completes the NICs that a VM asks for: identity from before (VM-4), network and VLAN (NET-3), services
+ * (NET-5, NET-6) and MAC (NET-9).
  *
  * @returns the plans in order, or the first reason against.
  */

@@ -4,8 +4,9 @@ import type { Input } from './inputs.js';
 import type { State } from './state.js';
 
 /**
- * Takes in what an input shows and the log does not keep: when a host was last heard, and how often in a row an overdue VM was not
- * in use. Call it after decide and before evolve. Losing it at a take-over only makes the scheduler wait longer (HOST-5).
+ * Takes in what an input shows and the log does not keep: when a host was last heard, and how often in a row
+ * an overdue VM was not in use. Call it after decide and before evolve. Losing it at a take-over only makes
+ * the scheduler wait longer (HOST-5).
  */
 export function observe(state: State, input: Input): void {
   const { heard, proofs } = state.observed;

@@ -1,9 +1,10 @@
 const lowestBit = (word: number): number => 31 - Math.clz32(word & -word);
 
 /**
- * A set of small whole numbers that gives its lowest member quickly: a bitmap with a bitmap of its non-empty words above
- * it. A set of 10,000 hosts is searched in at most ten words. Iteration order is by number, so that what is chosen does
- * not depend on the history of the set: replayed, restored from a snapshot or live, it is the same.
+ * A set of small whole numbers that gives its lowest member quickly: a bitmap with a bitmap of its non-empty
+ * words above it. A set of 10,000 hosts is searched in at most ten words. Iteration order is by number, so
+ * that what is chosen does not depend on the history of the set: replayed, restored from a snapshot or live,
+ * it is the same.
  */
 export class OrdinalSet {
   private readonly words: number[] = [];
@@ -70,7 +71,9 @@ export class OrdinalSet {
     return -1;
   }
 
-  /** A member that depends on `seed` alone, about evenly over the members below `span`; -1 when there is none. */
+  /**
+   * A member that depends on `seed` alone, about evenly over the members below `span`; -1 when there is none.
+   */
   pick(seed: number, span: number): number {
     if (this.count === 0) return -1;
     const found = this.next(seed % span);

@@ -11,7 +11,10 @@ export interface Need {
   readonly nicId: string;
   /** The network name its PF must go by; '' for any PF. */
   readonly network: string;
-  /** The VF it had on its last host, by address: preferred where nothing else speaks against it, never held for it. */
+  /**
+   * The VF it had on its last host, by address: preferred where nothing else speaks against it, never held
+   * for it.
+   */
   readonly last?: { readonly hostId: string; readonly vf: string };
 }
 
@@ -51,7 +54,9 @@ function countNeeds(needs: readonly Need[]): ReadonlyMap<string, number> {
   return counts;
 }
 
-/** Whether the host offers enough under each name and in total; cheap, and necessary though not sufficient. */
+/**
+ * Whether the host offers enough under each name and in total; cheap, and necessary though not sufficient.
+ */
 function offersEnough(host: Host, counts: ReadonlyMap<string, number>, total: number): boolean {
   if ((host.offered.get(ANY_NETWORK) ?? 0) < total) return false;
   for (const [network, needed] of counts) if ((host.offered.get(network) ?? 0) < needed) return false;
@@ -61,8 +66,8 @@ function offersEnough(host: Host, counts: ReadonlyMap<string, number>, total: nu
 /**
  * Finds a host and a VF for each need, all or none (EX-3).
  *
- * The needs are not empty. Hosts are looked at in the order of the strategy, ties in order of registration; the first on which
- * all needs fit is taken.
+ * The needs are not empty. Hosts are looked at in the order of the strategy, ties in order of registration;
+ * the first on which all needs fit is taken.
  */
 export function placeVfs(state: State, request: PlacementRequest): Placed | Misfit {
   const { needs, strategy } = request;
@@ -156,8 +161,9 @@ function placeAmong(
 }
 
 /**
- * Gives each need a VF of the host, or undefined when they do not fit together. A matching of needs to PFs with room: greedy in
- * the preferred order, with augmenting paths where an earlier choice is in the way, so that it finds one if there is one.
+ * Gives each need a VF of the host, or undefined when they do not fit together. A matching of needs to PFs
+ * with room: greedy in the preferred order, with augmenting paths where an earlier choice is in the way, so
+ * that it finds one if there is one.
  */
 export function matchOnHost(
   host: Host,
@@ -237,7 +243,10 @@ function takeVfs(pf: Pf, takers: readonly number[], needs: readonly Need[], vfs:
   }
 }
 
-/** The host's PFs that can serve, the preferred ones first: those of last time, then NUMA node, strategy, address. */
+/**
+ * The host's PFs that can serve, the preferred ones first: those of last time, then NUMA node, strategy,
+ * address.
+ */
 function servingPfs(host: Host, request: Pick<PlacementRequest, 'needs' | 'strategy' | 'numaNode'>): Pf[] {
   const pfs: Pf[] = [];
   for (const pf of host.pfs.values()) if (pf.indexed?.offered) pfs.push(pf);
@@ -270,7 +279,10 @@ const nearMiss = (pf: Pf, reason: Obstacle): NearMiss => ({
   free: pf.indexed?.offered ?? 0,
 });
 
-/** The names that keep the needs from fitting: those with too little on offer, or all when it is their combination. */
+/**
+ * The names that keep the needs from fitting: those with too little on offer, or all when it is their
+ * combination.
+ */
 const shortNames = (
   counts: ReadonlyMap<string, number>,
   offered: (network: string) => number,
@@ -281,7 +293,10 @@ const shortNames = (
   return short.length > 0 ? short : [...counts.keys()];
 };
 
-/** Why the given hosts do not serve: their PFs, each with its reason. The lists are those of the request, so they are short. */
+/**
+ * Why the given hosts do not serve: their PFs, each with its reason. The lists are those of the request, so
+ * they are short.
+ */
 function misfitOf(
   hosts: readonly Host[],
   counts: ReadonlyMap<string, number>,
@@ -412,7 +427,10 @@ function separateMisfit(pfs: readonly Pf[]): Misfit {
 const RANKS = new Map<RefusalCode, number>(OBSTACLES_BY_NEARNESS.map((code, rank) => [code, rank]));
 const rankOf = (code: RefusalCode): number => RANKS.get(code) ?? OBSTACLES_BY_NEARNESS.length;
 
-/** `VF_EXHAUSTED` if any host lacked only a free VF, else the most frequent reason, the nearest one among equals. */
+/**
+ * `VF_EXHAUSTED` if any host lacked only a free VF, else the most frequent reason, the nearest one among
+ * equals.
+ */
 function reasonOf(reasons: ReadonlyMap<RefusalCode, number>): RefusalCode {
   if (reasons.has('VF_EXHAUSTED')) return 'VF_EXHAUSTED';
   // No reason at all: there is no host to look at.

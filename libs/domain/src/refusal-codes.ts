@@ -55,9 +55,9 @@ export type Obstacle =
   | 'PF_NOT_VIRTUALIZABLE';
 
 /**
- * Obstacles from the nearest miss to the farthest: a PF that is split and only waits for something is nearer than one
- * that an operator must split first. A host's own reason is that of its nearest PF, so a start that only a lost PF
- * could serve fails with `PF_LOST`, whatever other ports the host has.
+ * Obstacles from the nearest miss to the farthest: a PF that is split and only waits for something is nearer
+ * than one that an operator must split first. A host's own reason is that of its nearest PF, so a start that
+ * only a lost PF could serve fails with `PF_LOST`, whatever other ports the host has.
  */
 export const OBSTACLES_BY_NEARNESS: readonly Obstacle[] = [
   'VF_EXHAUSTED',

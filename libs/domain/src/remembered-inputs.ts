@@ -1,6 +1,6 @@
 /**
- * The inputs that took effect, by id, newest `capacity` of them (EX-6). Compact: one string, one map entry and two numbers
- * an input, so that 200,000 of them take about 25 MB.
+ * The inputs that took effect, by id, newest `capacity` of them (EX-6). Compact: one string, one map entry
+ * and two numbers an input, so that 200,000 of them take about 25 MB.
  */
 export class RememberedInputs {
   private readonly slots = new Map<string, number>();

@@ -13,10 +13,12 @@ import {
 } from './state.js';
 
 /**
- * A state as text and back. What can be derived is left out and made again: indexes, counts, references. What is observed and not
- * in the log (`state.observed`) is left out too: a state that comes from a snapshot is like one that comes from replay.
+ * A state as text and back. What can be derived is left out and made again: indexes, counts, references. What
+ * is observed and not in the log (`state.observed`) is left out too: a state that comes from a snapshot is
+ * like one that comes from replay.
  *
- * The same state gives the same JSON value (the order of keys aside), however it came about: two states are compared by it.
+ * The same state gives the same JSON value (the order of keys aside), however it came about: two states are
+ * compared by it.
  */
 
 const byText =

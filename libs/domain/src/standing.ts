@@ -46,7 +46,8 @@ export const isVfFree = (vf: Vf): boolean =>
   !vf.unseen &&
   !vf.unknown &&
   !vf.stranger &&
-  // HOST-3: a device that shares its IOMMU group, or that the host itself uses, cannot be passed to a guest alone.
+  // HOST-3: a device that shares its IOMMU group, or that the host itself uses, cannot be passed to a guest
+  // alone.
   vf.report.iommuGroupShared !== true &&
   vf.report.hostUse === undefined;
 

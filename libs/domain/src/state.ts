@@ -77,7 +77,10 @@ export interface Pf {
   report: Omit<PfReport, 'vfs'>;
   /** The names under which a NIC may ask for it: '' (any), its physical network, its bond. */
   networks: readonly string[];
-  /** The number of VFs that was ordered, or that it had when it was first seen; undefined while nobody wanted any (PF-10). */
+  /**
+   * The number of VFs that was ordered, or that it had when it was first seen; undefined while nobody wanted
+   * any (PF-10).
+   */
   wanted: number | undefined;
   work: PfWork | undefined;
   /** To be split again as soon as its link is up and its host ready (PF-10). */
@@ -193,7 +196,10 @@ export interface Vm {
 
 /** What is observed and not in the log: lost at a take-over without harm (HOST-5). */
 export interface Observed {
-  /** When each host was last heard, and with what; in order of time. A lost one stays, so that an older report is known as old (HOST-9). */
+  /**
+   * When each host was last heard, and with what; in order of time. A lost one stays, so that an older report
+   * is known as old (HOST-9).
+   */
   readonly heard: Map<string, { readonly at: number; readonly bootId: string; readonly seq: number }>;
   /** Number of reports in a row that prove an overdue VM unused. */
   readonly proofs: Map<string, number>;

@@ -13,8 +13,8 @@ export interface Source {
 }
 
 /**
- * Decides a new input and takes its events into the state: the one way in which a live state moves. The decision's clock is the input's
- * time, never below the event before.
+ * Decides a new input and takes its events into the state: the one way in which a live state moves. The
+ * decision's clock is the input's time, never below the event before.
  *
  * @returns the events with their positions, to be appended together.
  */

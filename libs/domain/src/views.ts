@@ -14,7 +14,10 @@ import {
 } from './standing.js';
 import type { Host, Pf, State, Vf, Vm, VmState } from './state.js';
 
-/** What an operator sees of a state. Pure readers: the same for the live state, for a replayed one and for one of the past. */
+/**
+ * What an operator sees of a state. Pure readers: the same for the live state, for a replayed one and for one
+ * of the past.
+ */
 
 export type VfState =
   'free' | 'pending' | 'allocated' | 'scrubbing' | 'quarantined' | 'unavailable' | 'unknown';

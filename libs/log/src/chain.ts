@@ -9,14 +9,17 @@ export interface Head {
   readonly hash: string;
 }
 
-/** The head of an empty log. The stream's name is in it, so that two logs with the same events have different ids. */
+/**
+ * The head of an empty log. The stream's name is in it, so that two logs with the same events have different
+ * ids.
+ */
 export function emptyHead(stream: string): Head {
   return { position: 0, hash: digest('sha256', `vf-scheduler log 1 ${stream}`) };
 }
 
 /**
- * The hash of a record: SHA-256 over the previous hash (hex), the body and the input, each on a line of its own.
- * Canonical JSON has no line break, so the parts cannot run into each other.
+ * The hash of a record: SHA-256 over the previous hash (hex), the body and the input, each on a line of its
+ * own. Canonical JSON has no line break, so the parts cannot run into each other.
  */
 export function chainHash(previous: string, body: string, input?: string): string {
   return digest('sha256', input === undefined ? `${previous}\n${body}` : `${previous}\n${body}\n${input}`);

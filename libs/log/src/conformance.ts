@@ -403,7 +403,8 @@ export function logConformance(name: string, make: () => Promise<LogUnderTest>):
           }
           const all = await add({ decisions: count });
           await subject.tamper(stream, change);
-          // A forged record is found by itself or, when it was sealed anew, by the next one, which does not link to it.
+          // A forged record is found by itself or, when it was sealed anew, by the next one, which does not
+          // link to it.
           const bad = what === 'a record sealed anew' ? at + 1 : at;
           const verification = await verifyStream(log, stream);
           expect(verification).toMatchObject({ ok: false, firstBad: { position: bad } });

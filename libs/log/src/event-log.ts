@@ -17,10 +17,10 @@ export interface ReadOptions {
   /** `false` leaves `input` out of the records, which a replay does not need. Default: `true`. */
   readonly inputs?: boolean;
   /**
-   * The head that the first record must follow, at position `from - 1` ({@link emptyHead} for a read from 1): every
-   * record is then checked against the one before, off the main thread where the adapter can. The good part is
-   * delivered, then the read fails with `CORRUPT`, naming the position. So does the read of a log that has another
-   * record, or none, at this head.
+   * The head that the first record must follow, at position `from - 1` ({@link emptyHead} for a read from 1):
+   * every record is then checked against the one before, off the main thread where the adapter can. The good
+   * part is delivered, then the read fails with `CORRUPT`, naming the position. So does the read of a log
+   * that has another record, or none, at this head.
    */
   readonly verify?: Head;
 }
@@ -35,14 +35,15 @@ export interface EventLog {
   readonly name: string;
 
   /**
-   * Appends decisions behind `expectedPosition`, in order. One call is one write: on success everything is durable.
-   * An adapter that must split a write splits between decisions only.
+   * Appends decisions behind `expectedPosition`, in order. One call is one write: on success everything is
+   * durable. An adapter that must split a write splits between decisions only.
    *
-   * The same call again is a success that writes nothing (ids are compared), so that an append with an unknown outcome
-   * is simply tried again; what was only partly in is completed.
+   * The same call again is a success that writes nothing (ids are compared), so that an append with an
+   * unknown outcome is simply tried again; what was only partly in is completed.
    *
    * @throws LogError `WRONG_POSITION`, `OUTCOME_UNKNOWN`, `UNAVAILABLE`, `FULL`, `NOT_ALLOWED`, `CORRUPT`.
-   * @throws TypeError for records that are not numbered behind `expectedPosition`, or that no log could keep: a bug.
+   * @throws TypeError for records that are not numbered behind `expectedPosition`, or that no log could keep:
+   *   a bug.
    */
   append(stream: string, expectedPosition: number, decisions: readonly StoredDecision[]): Promise<void>;
 
@@ -50,15 +51,19 @@ export interface EventLog {
   head(stream: string): Promise<Head>;
 
   /**
-   * Reads records from `from` (inclusive, from 1) to the end as it is when the read comes there, in chunks of the
-   * adapter's choosing. Hashes are not verified unless asked for: see {@link ReadOptions} and {@link verifyStream}.
+   * Reads records from `from` (inclusive, from 1) to the end as it is when the read comes there, in chunks of
+   * the adapter's choosing. Hashes are not verified unless asked for: see {@link ReadOptions} and {@link
+   * verifyStream}.
    *
-   * @throws LogError `UNAVAILABLE`; `CORRUPT` when a record cannot be read at all or is missing, after what is good
+   * @throws LogError `UNAVAILABLE`; `CORRUPT` when a record cannot be read at all or is missing, after what
+   *   is good
    *   before it.
    */
   read(stream: string, from: number, options?: ReadOptions): AsyncIterable<readonly StoredRecord[]>;
 
-  /** Like {@link read}, and then goes on with what is appended later, by any process, until `signal` aborts. */
+  /**
+   * Like {@link read}, and then goes on with what is appended later, by any process, until `signal` aborts.
+   */
   follow(
     stream: string,
     after: number,
@@ -75,6 +80,9 @@ export interface EventLog {
   /** The snapshots of a stream, the one saved last first. Unreadable ones are left out. */
   snapshots(stream: string): Promise<readonly Snapshot[]>;
 
-  /** Finishes what is being written and lets go. Every later call, and every follower, fails with `UNAVAILABLE`. */
+  /**
+   * Finishes what is being written and lets go. Every later call, and every follower, fails with
+   * `UNAVAILABLE`.
+   */
   close(): Promise<void>;
 }

@@ -8,7 +8,9 @@ import type { StoredDecision, StoredRecord } from './record.js';
 export type AppendFault =
   /** Nothing is written. */
   | { readonly code: 'UNAVAILABLE' | 'FULL' }
-  /** The first `decisions` of the call are written, all of them by default, and the caller does not learn it. */
+  /**
+   * The first `decisions` of the call are written, all of them by default, and the caller does not learn it.
+   */
   | { readonly code: 'OUTCOME_UNKNOWN'; readonly decisions?: number };
 
 /** What all handles of one in-memory log share: its "disk". */
@@ -22,10 +24,11 @@ interface Storage {
 const chunkSize = 1000;
 
 /**
- * A log in memory: a real implementation of the port that passes the same suite as the others, for everything above it.
+ * A log in memory: a real implementation of the port that passes the same suite as the others, for everything
+ * above it.
  *
- * One instance may serve several users. {@link connect} gives a handle of its own on the same records, which can be
- * closed and made to fail alone, as a second process could.
+ * One instance may serve several users. {@link connect} gives a handle of its own on the same records, which
+ * can be closed and made to fail alone, as a second process could.
  */
 export class MemoryLog implements EventLog {
   readonly name: string;

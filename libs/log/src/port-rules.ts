@@ -44,8 +44,8 @@ export function recordsOf(
 /**
  * What of an append is not in the log yet: all of it, what an earlier and equal call left out, or nothing.
  *
- * The first record to add must also link to the head as it is: a log restored from a backup can stand at the expected
- * position with another history.
+ * The first record to add must also link to the head as it is: a log restored from a backup can stand at the
+ * expected position with another history.
  *
  * @param head of the stream now.
  * @param hashes of the stream's records, `from` and `to` inclusive.

@@ -1,12 +1,18 @@
 /** What made an event: the input of `VF_IN` that was decided. */
 export interface Cause {
-  /** Creation time of the `VF_IN` stream (RFC 3339, as JetStream gives it): tells a re-made stream from the one before. */
+  /**
+   * Creation time of the `VF_IN` stream (RFC 3339, as JetStream gives it): tells a re-made stream from the
+   * one before.
+   */
   readonly stream: string;
   /** Sequence of the input in that stream. */
   readonly sequence: number;
   /** CloudEvent id of the input. */
   readonly id: string;
-  /** The first 64 bits (16 hex digits) of SHA-256 over what the input says: tells a repeat from another content (EX-6). */
+  /**
+   * The first 64 bits (16 hex digits) of SHA-256 over what the input says: tells a repeat from another
+   * content (EX-6).
+   */
   readonly digest: string;
 }
 
@@ -29,8 +35,8 @@ export interface EventBody<Type extends string = string, Data = unknown> {
 }
 
 /**
- * A record as the log keeps it. `body` and `input` are the stored bytes: they are hashed, compared and copied, never
- * made again from a parsed form.
+ * A record as the log keeps it. `body` and `input` are the stored bytes: they are hashed, compared and
+ * copied, never made again from a parsed form.
  */
 export interface StoredRecord {
   readonly position: number;
@@ -41,8 +47,8 @@ export interface StoredRecord {
   /** Canonical JSON (RFC 8785) of the {@link EventBody}. */
   readonly body: string;
   /**
-   * On the first event of its decision: the input's CloudEvent as it was read (structured mode, JSON), so that the
-   * decision can be explained and run again. Not relayed.
+   * On the first event of its decision: the input's CloudEvent as it was read (structured mode, JSON), so
+   * that the decision can be explained and run again. Not relayed.
    */
   readonly input?: string;
 }

@@ -2,10 +2,15 @@ import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LogError } from './errors.js';
 
-/** What was being done when SQLite failed. `commit`: the point after which the outcome of a write may be unknown. */
+/**
+ * What was being done when SQLite failed. `commit`: the point after which the outcome of a write may be
+ * unknown.
+ */
 export type Doing = 'open' | 'read' | 'write' | 'commit';
 
-/** Less than this much free space counts as a full disk when a write fails for a reason SQLite does not tell. */
+/**
+ * Less than this much free space counts as a full disk when a write fails for a reason SQLite does not tell.
+ */
 const littleSpace = 1 << 20;
 
 const help = 'restore it from a backup taken before, or ask for help with the file as it is';
@@ -90,7 +95,8 @@ function ioError(
   if (number === ioErrorCorruptFileSystem)
     return fail('CORRUPT', `the file system of ${where} is damaged: ${help}`);
   const noSpace = doing !== 'read' && freeSpace(file) < littleSpace;
-  // A failed fsync says nothing about what a crash would leave; a write that found no room left nothing complete.
+  // A failed fsync says nothing about what a crash would leave; a write that found no room left nothing
+  // complete.
   if (doing === 'commit' && !(noSpace && number === ioErrorWrite)) {
     return fail(
       'OUTCOME_UNKNOWN',

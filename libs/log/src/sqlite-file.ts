@@ -15,7 +15,9 @@ import { openDatabase } from './sqlite-open.js';
 import type { SqliteLogOptions } from './sqlite-protocol.js';
 import { insertRows, prepareStatements, type Row } from './sqlite-statements.js';
 
-/** Rows read at once. More made reading slower (the buffers leave the cache), fewer too (a message for each). */
+/**
+ * Rows read at once. More made reading slower (the buffers leave the cache), fewer too (a message for each).
+ */
 const chunkRows = 512;
 /** A chunk is made smaller until it has less than this, however big its records are. */
 const chunkBytes = 4 << 20;
@@ -161,7 +163,8 @@ export class SqliteFile {
   }
 
   /**
-   * Whether the file is still the one that was opened: else appends would go to a file that has no name any more.
+   * Whether the file is still the one that was opened: else appends would go to a file that has no name any
+   * more.
    */
   #checkInPlace(): void {
     let now: Stats | undefined;
@@ -239,7 +242,10 @@ export class SqliteFile {
     };
   }
 
-  /** Looks for what a torn or edited file shows at little cost: gaps anywhere, wrong hashes in the last records. */
+  /**
+   * Looks for what a torn or edited file shows at little cost: gaps anywhere, wrong hashes in the last
+   * records.
+   */
   #checkStreams(last: number): void {
     const counts = new Map<number, Row>();
     for (const row of this.#statements.counts.all() as Row[]) counts.set(Number(row[0]), row);

@@ -30,7 +30,8 @@ export class SqliteLog implements EventLog {
   /**
    * Opens the log file, and makes it and its directory where there is none.
    *
-   * @throws LogError `NOT_ALLOWED` for a file that is not ours to write, of another application or of a newer release;
+   * @throws LogError `NOT_ALLOWED` for a file that is not ours to write, of another application or of a newer
+   *   release;
    *   `CORRUPT` for one that is torn or edited, as far as its tables and last records show; `FULL`; `UNAVAILABLE`.
    */
   static async open(file: string, options: SqliteLogOptions = {}): Promise<SqliteLog> {

@@ -6,11 +6,18 @@ import type { StoredRecord } from './record.js';
 
 /** How the SQLite log is opened. */
 export interface SqliteLogOptions {
-  /** How long to wait for another process that writes, in milliseconds, before `UNAVAILABLE`. Default: 2000. */
+  /**
+   * How long to wait for another process that writes, in milliseconds, before `UNAVAILABLE`. Default: 2000.
+   */
   readonly busyTimeout?: number;
-  /** How often other processes' appends are looked for while somebody follows, in milliseconds. Default: 100. */
+  /**
+   * How often other processes' appends are looked for while somebody follows, in milliseconds. Default: 100.
+   */
   readonly pollInterval?: number;
-  /** The file may not grow beyond this many bytes (`FULL`), so that a disk is left for others. Default: no limit. */
+  /**
+   * The file may not grow beyond this many bytes (`FULL`), so that a disk is left for others. Default: no
+   * limit.
+   */
   readonly maxBytes?: number;
   /** How many records at the end of each stream are checked on opening. Default: 1000. */
   readonly checkLast?: number;

@@ -4,12 +4,15 @@ export const applicationId = 0x5646_4c47;
 /** Of the tables below. A file with a newer one was written by a newer release and is refused. */
 export const schemaVersion = 1;
 
-/** Bigger than SQLite's own: a record of 600 bytes then seldom needs an overflow page, reads are a tenth faster. */
+/**
+ * Bigger than SQLite's own: a record of 600 bytes then seldom needs an overflow page, reads are a tenth
+ * faster.
+ */
 export const pageSize = 8192;
 
 /**
- * Records lie in the order they were appended in, whatever their stream; the primary key is a small index beside them.
- * So appends only ever touch the end of the table, and counting a stream reads the index alone.
+ * Records lie in the order they were appended in, whatever their stream; the primary key is a small index
+ * beside them. So appends only ever touch the end of the table, and counting a stream reads the index alone.
  *
  * The id is not stored: it is made from the hash. The view `log` is for people; nothing here reads it.
  */

@@ -14,8 +14,8 @@ interface Statement {
 }
 
 /**
- * The statements of the log file. Text is always read as a BLOB: libsql ends the whole process on text that is not
- * UTF-8, which is what a damaged file has, and cuts text at a NUL.
+ * The statements of the log file. Text is always read as a BLOB: libsql ends the whole process on text that
+ * is not UTF-8, which is what a damaged file has, and cuts text at a NUL.
  */
 export function prepareStatements(db: Database.Database) {
   const query = (sql: string): Statement => db.prepare(sql).raw();
@@ -40,7 +40,8 @@ export function prepareStatements(db: Database.Database) {
     size: query(
       `SELECT coalesce(sum(octet_length(body) + coalesce(octet_length(input), 0)), 0) FROM record WHERE ${range}`,
     ),
-    // One row for a whole chunk: making a JavaScript value for each column of each record took longer than reading it.
+    // One row for a whole chunk: making a JavaScript value for each column of each record took longer than
+    // reading it.
     pack: query(
       `SELECT
          group_concat(position || ',' || octet_length(body) || ',' || coalesce(octet_length(input), -1)),

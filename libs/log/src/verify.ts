@@ -13,7 +13,10 @@ export interface Verification {
   readonly firstBad?: { readonly position: number; readonly message: string };
 }
 
-/** Checks the hash chain of a stream from its first record. Bytes that cannot be read at all end the check there. */
+/**
+ * Checks the hash chain of a stream from its first record. Bytes that cannot be read at all end the check
+ * there.
+ */
 export async function verifyStream(log: EventLog, stream: string): Promise<Verification> {
   let head = emptyHead(stream);
   let events = 0;

@@ -1,7 +1,7 @@
 import { BrokerError, type Broker, type InputMessage, type Lease } from '#broker';
 import type { State } from '#domain';
 import { LogError, type EventLog } from '#log';
-import { clusterOfSubject, NO_CLUSTER } from '#wire';
+import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
 import { PipelineError } from './errors.js';
@@ -17,6 +17,8 @@ const LONGEST_WAIT = 5000;
 const DRAIN_PATIENCE = 5000;
 /** A lease that is free is got sooner than this, in milliseconds. */
 const STANDBY_AFTER = 1000;
+/** A standby looks this often whether there still is somebody to follow, in milliseconds. */
+const LOOK_AGAIN = 5000;
 
 /** A batch of inputs on its way to the decider. */
 export interface InputBatch {
@@ -62,7 +64,8 @@ const isFinal = (error: unknown): boolean =>
   (error instanceof BrokerError && error.code === 'REFUSED');
 
 /**
- * The allocator: leads the clusters of which it gets the lease, notices new ones, and dead-letters what belongs to none.
+ * The allocator: leads the clusters of which it gets the lease, notices new ones, and dead-letters what
+ * belongs to none.
  */
 export class Allocator {
   private readonly clusters = new Map<string, Cluster>();
@@ -76,12 +79,24 @@ export class Allocator {
   /**
    * Starts to lead. Resolves once every cluster that is known is led, or led by somebody else.
    *
-   * @throws what keeps a cluster from being led and needs a person: a log that does not fit, damage, permissions.
+   * @throws what keeps a cluster from being led and needs a person: a log that does not fit, damage,
+   *   permissions.
    */
   async start(): Promise<void> {
+    try {
+      await this.begin();
+    } catch (error) {
+      // What has begun to lead must not go on behind the back of somebody who was told that it failed.
+      await this.stop();
+      throw error;
+    }
+  }
+
+  private async begin(): Promise<void> {
     const { broker, log } = this.options;
     await broker.prepare();
-    // The streams of a site with one cluster are there before its first event, for those who want to follow them.
+    // The streams of a site with one cluster are there before its first event, for those who want to follow
+    // them.
     if (this.mayLead(DEFAULT_CLUSTER) && (await log.head(DEFAULT_CLUSTER)).position === 0) {
       await broker.output.create(DEFAULT_CLUSTER, 1);
     }
@@ -121,7 +136,8 @@ export class Allocator {
     await this.orphans;
   }
 
-  private mayLead(cluster: string): boolean {
+  /** Whether the settings let this instance lead a cluster. */
+  mayLead(cluster: string): boolean {
     return this.options.clusters === undefined || this.options.clusters.includes(cluster);
   }
 
@@ -174,7 +190,16 @@ export class Allocator {
             if (message === undefined) return;
             const { created: stream } = await broker.input.info();
             const { subject, headers, payload } = message;
-            await broker.dead.publish(cluster, [{ stream, sequence, subject, reason, headers, payload }]);
+            const read = readInput(message);
+            const eventId = isReadable(read) ? read.input.id : read.eventId;
+            const letter = { stream, sequence, subject, reason, eventId, headers, payload };
+            try {
+              await broker.dead.publish(cluster, [letter]);
+            } catch (error) {
+              // The stream itself may have been deleted.
+              if (broker.connected) await broker.prepare().catch(() => undefined);
+              throw error;
+            }
             await broker.input.remove(sequence);
           },
           { ...this.options, signal },
@@ -195,7 +220,7 @@ export class Allocator {
       let lease: Lease | undefined;
       try {
         this.setStatus(cluster, () => ({ role: 'opening' }));
-        const standingBy = this.standByUnlessSoon(cluster);
+        const standingBy = this.standByUnlessSoon(name, cluster);
         try {
           lease = await broker.leases.acquire(name, instance, signal);
         } finally {
@@ -217,12 +242,6 @@ export class Allocator {
         if (final) return;
         await clock.sleep(wait, signal);
         wait = Math.min(wait * 2, LONGEST_WAIT);
-        // What is missing may be a stream that somebody deleted.
-        if (!signal.aborted && broker.connected) {
-          await broker
-            .prepare()
-            .catch((why: unknown) => logger.warn('the streams could not be prepared', { error: why }));
-        }
       } finally {
         cluster.leader = undefined;
         await lease?.release().catch(() => undefined);
@@ -230,12 +249,22 @@ export class Allocator {
     }
   }
 
-  /** Calls the instance a standby once it has waited for the lease so long that somebody else must have it. */
-  private standByUnlessSoon(cluster: Cluster): AbortController {
+  /** Calls the instance a standby while it waits for the lease and somebody else is known to have it. */
+  private standByUnlessSoon(name: string, cluster: Cluster): AbortController {
+    const { broker, clock } = this.options;
     const got = new AbortController();
-    void this.options.clock.sleep(STANDBY_AFTER, got.signal).then(() => {
-      if (!got.signal.aborted) this.setStatus(cluster, () => ({ role: 'standby' }));
-    });
+    const watch = async (): Promise<void> => {
+      await clock.sleep(STANDBY_AFTER, got.signal);
+      while (!got.signal.aborted) {
+        // Who cannot be asked may be gone: then this instance could not take over either.
+        const holder = await broker.leases.holder(name).catch(() => undefined);
+        if (got.signal.aborted) return;
+        const role = holder === undefined ? 'opening' : 'standby';
+        if (cluster.status().role !== role) this.setStatus(cluster, () => ({ role }));
+        await clock.sleep(holder === undefined ? STANDBY_AFTER : LOOK_AGAIN, got.signal);
+      }
+    };
+    void watch();
     return got;
   }
 
@@ -245,13 +274,16 @@ export class Allocator {
     const follower = await this.options.broker.input.follow(name, leader.resumeAfter);
     const over = AbortSignal.any([this.stopping.signal, lease.lost, leader.failed]);
     const done = new AbortController();
-    const close = (): void => void follower.close().catch(() => undefined);
+    const close = (): void => {
+      void follower.close().catch(() => undefined);
+      if (!this.stopping.signal.aborted) this.setStatus(cluster, () => ({ role: 'opening' }));
+    };
     over.addEventListener('abort', close);
-    if (over.aborted) close();
     void this.boundDrain(leader, done.signal);
     leader.startTicking();
     cluster.leader = leader;
     this.setStatus(cluster, () => ({ role: 'leader', ...leader.status }));
+    if (over.aborted) close();
     const dispatch = this.options.dispatch ?? ((batch: InputBatch) => batch.process());
     try {
       for (;;) {
@@ -268,14 +300,17 @@ export class Allocator {
       over.removeEventListener('abort', close);
       cluster.leader = undefined;
       await follower.close().catch(() => undefined);
-      await leader.stop();
+      // Without the lease what is left is the next leader's: waiting here would only keep this one from being
+      // it.
+      await leader.stop({ finish: !lease.lost.aborted });
       done.abort();
     }
   }
 
   /**
-   * Ends a leader that cannot finish what it has begun, because the log or NATS is away: when the process is to end it must not wait
-   * for that. Nothing is lost: what is not in the log is in `VF_IN`, and is decided again.
+   * Ends a leader that cannot finish what it has begun, because the log or NATS is away: when the process is
+   * to end it must not wait for that. Nothing is lost: what is not in the log is in `VF_IN`, and is decided
+   * again.
    */
   private async boundDrain(leader: ClusterLeader, done: AbortSignal): Promise<void> {
     const { clock, logger } = this.options;

@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Time for everything above the ports: the real one in production, a fake one in the saga kit and the simulator. */
+/**
+ * Time for everything above the ports: the real one in production, a fake one in the saga kit and the
+ * simulator.
+ */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;

@@ -20,14 +20,22 @@ import { Relay } from './relay.js';
 import { persist } from './retry.js';
 import { sealDecision } from './seal.js';
 
-/** One append carries at most this many bytes of records: KurrentDB takes 1 MiB, events and framing together. */
+/**
+ * One append carries at most this many bytes of records: KurrentDB takes 1 MiB, events and framing together.
+ */
 const MAX_APPEND_BYTES = 768 * 1024;
 /** Events that may wait for the relay before no more is decided. */
 const MOST_UNRELAYED = 20_000;
 const TICK_EVERY = 1000;
-/** How long a leader that stops waits for its relay, in milliseconds; what is not out then is the next leader's. */
+/**
+ * How long a leader that stops waits for its relay, in milliseconds; what is not out then is the next
+ * leader's.
+ */
 const RELAY_PATIENCE = 5000;
-/** A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more often than the last. */
+/**
+ * A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more
+ * often than the last.
+ */
 const SNAPSHOT_EVENTS = 100_000;
 const SNAPSHOT_AFTER = 300_000;
 const SNAPSHOT_PAUSE = 10_000;
@@ -67,13 +75,16 @@ export interface LeaderStatus {
   readonly durable: number;
   readonly unrelayed: number;
   readonly inputSequence: number;
+  /** What keeps it from going on just now: a log that is full, a broker that is away. */
+  readonly trouble?: string;
 }
 
 /**
  * One cluster, led: read → check → decide → append → relay.
  *
- * While one append is in flight, and never two, the next batch is decided; nothing that was decided leaves before its append is
- * durable. Whatever goes wrong for good ends the leader: what it had decided is dropped, and the next one loads from the log.
+ * While one append is in flight, and never two, the next batch is decided; nothing that was decided leaves
+ * before its append is durable. Whatever goes wrong for good ends the leader: what it had decided is dropped,
+ * and the next one loads from the log.
  */
 export class ClusterLeader {
   /** Follow `VF_IN` behind this sequence. */
@@ -89,6 +100,7 @@ export class ClusterLeader {
   private purgedAt: number;
   private upkeep: Promise<void> = Promise.resolve();
   private ticking: Promise<void> | undefined;
+  private trouble: string | undefined;
 
   private constructor(
     readonly cluster: string,
@@ -148,13 +160,15 @@ export class ClusterLeader {
       durable: this.durable,
       unrelayed: this.relay.backlog,
       inputSequence: this.inputSequence,
+      ...(this.trouble === undefined ? undefined : { trouble: this.trouble }),
     };
   }
 
   /**
    * Decides a batch and starts its append; resolves as soon as the next batch may come.
    *
-   * @param messages inputs of this cluster in order of sequence; those that were taken before are passed over.
+   * @param messages inputs of this cluster in order of sequence; those that were taken before are passed
+   *   over.
    */
   async process(messages: readonly InputMessage[]): Promise<void> {
     await this.relay.below(MOST_UNRELAYED, this.failing.signal);
@@ -183,13 +197,17 @@ export class ClusterLeader {
     this.ticking ??= this.tick();
   }
 
-  /** Finishes what is on its way, takes a snapshot if it is worth it, and lets go. No batch may come any more. */
-  async stop(): Promise<void> {
+  /**
+   * Finishes what is on its way to the log and lets go. No batch may come any more.
+   *
+   * @param options.finish also relay what is durable, and take a snapshot if it is worth it.
+   */
+  async stop({ finish = true }: { readonly finish?: boolean } = {}): Promise<void> {
     this.stopping.abort();
     await this.ticking;
     await this.inFlight;
     await this.upkeep;
-    if (!this.failing.signal.aborted) {
+    if (finish && !this.failing.signal.aborted) {
       const patience = new AbortController();
       void this.options.clock.sleep(RELAY_PATIENCE, patience.signal).then(() => patience.abort());
       await this.relay.below(0, AbortSignal.any([this.failing.signal, patience.signal]));
@@ -203,7 +221,10 @@ export class ClusterLeader {
     await this.relay.stop();
   }
 
-  /** Decides inputs until all are decided, the append is large enough, or one needs what is before it to be durable. */
+  /**
+   * Decides inputs until all are decided, the append is large enough, or one needs what is before it to be
+   * durable.
+   */
   private decide(messages: readonly InputMessage[]): Segment {
     const decisions: StoredDecision[] = [];
     const outputs: OutputMessage[] = [];
@@ -260,8 +281,9 @@ export class ClusterLeader {
   }
 
   /**
-   * Decides an input. A decider that throws has a defect, and has changed nothing yet: then this input is put aside with what it said,
-   * and the next one is served. A defect that shows while events are taken in ends the leader.
+   * Decides an input. A decider that throws has a defect, and has changed nothing yet: then this input is put
+   * aside with what it said, and the next one is served. A defect that shows while events are taken in ends
+   * the leader.
    */
   private step(message: InputMessage, input: Input, dead: DeadLetter[]): readonly PlacedEvent[] {
     const { position } = this.state;
@@ -322,7 +344,10 @@ export class ClusterLeader {
   }
 
   private persistently<T>(what: string, call: () => Promise<T>): Promise<T> {
-    return persist(what, call, { ...this.options, signal: this.failing.signal });
+    const onTrouble = (trouble: string | undefined): void => {
+      this.trouble = trouble;
+    };
+    return persist(what, call, { ...this.options, signal: this.failing.signal, onTrouble });
   }
 
   /** Runs a step; its failure is the leader's. */
@@ -356,7 +381,10 @@ export class ClusterLeader {
     this.failing.signal.throwIfAborted();
   }
 
-  /** Snapshots and purges when they are due; in the background, one at a time, and never in the way of a decision for long. */
+  /**
+   * Snapshots and purges when they are due; in the background, one at a time, and never in the way of a
+   * decision for long.
+   */
   private keepUp(sequence: number): void {
     const now = this.options.clock.now();
     const events = this.state.position - this.snapshotAt.position;

@@ -11,8 +11,8 @@ export interface Loaded {
 }
 
 /**
- * The state at the end of a cluster's log: from the newest snapshot that fits, and the events behind it; without one from the first
- * event. Every link of the chain that is read is checked.
+ * The state at the end of a cluster's log: from the newest snapshot that fits, and the events behind it;
+ * without one from the first event. Every link of the chain that is read is checked.
  *
  * @throws LogError `CORRUPT`, naming the position, when the chain does not hold.
  */
@@ -28,7 +28,8 @@ export async function loadState(
       const state = restoreState(snapshot.state, options);
       return { ...(await replay(log, cluster, state, head)), snapshot: snapshot.position };
     } catch (error) {
-      // Losing a snapshot is harmless; only the log itself is the truth, and the replay below tells whether it is sound.
+      // Losing a snapshot is harmless; only the log itself is the truth, and the replay below tells whether
+      // it is sound.
       if (error instanceof LogError && error.code !== 'CORRUPT') throw error;
       options.logger.warn(`the snapshot of '${cluster}' at ${snapshot.position} is left out`, { error });
     }

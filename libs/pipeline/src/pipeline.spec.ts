@@ -14,7 +14,10 @@ import {
 
 const CLUSTER = 'default';
 
-/** A clock that a test moves: whoever sleeps wakes when its time has come, or at once when it is told to hurry. */
+/**
+ * A clock that a test moves: whoever sleeps wakes when its time has come, or at once when it is told to
+ * hurry.
+ */
 class TestClock implements Clock {
   private time = Date.parse('2026-11-21T00:00:00.000Z');
   private readonly sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
@@ -328,7 +331,8 @@ describe('the pipeline over memory ports', () => {
     };
     await one.process([input(1)]);
     await one.read(() => undefined);
-    // The same decision is the same bytes, and harmless; this one has not seen the report, and decides otherwise.
+    // The same decision is the same bytes, and harmless; this one has not seen the report, and decides
+    // otherwise.
     await two.process([input(2)]);
     await expect(two.read(() => undefined)).rejects.toMatchObject({ code: 'DEPOSED' });
     expect(two.failed.aborted).toBe(true);

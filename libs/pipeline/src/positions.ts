@@ -59,9 +59,9 @@ async function hashAt(log: EventLog, cluster: string, position: number): Promise
 }
 
 /**
- * Where in `VF_IN` a leader goes on: behind the last input that the log names as a cause, if that message is still the one it was
- * (or is purged, which is normal); from the stream's first message if `VF_IN` was made again or lost its tail. Inputs that come
- * twice this way are repeats, and change nothing (EX-6).
+ * Where in `VF_IN` a leader goes on: behind the last input that the log names as a cause, if that message is
+ * still the one it was (or is purged, which is normal); from the stream's first message if `VF_IN` was made
+ * again or lost its tail. Inputs that come twice this way are repeats, and change nothing (EX-6).
  *
  * @returns the sequence after which to follow.
  */

@@ -16,13 +16,16 @@ export interface RelayOptions {
   readonly cluster: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long `VF_OUT` keeps events, in milliseconds: what is older is not relayed again into a stream that is made again. */
+  /**
+   * How long `VF_OUT` keeps events, in milliseconds: what is older is not relayed again into a stream that is
+   * made again.
+   */
   readonly outMaxAge: number;
 }
 
 /**
- * The way from the log to `VF_OUT_<cluster>`. The stream's last sequence is the position that was relayed, so there is nothing to
- * remember: after any doubt the relay looks there and goes on from the log.
+ * The way from the log to `VF_OUT_<cluster>`. The stream's last sequence is the position that was relayed, so
+ * there is nothing to remember: after any doubt the relay looks there and goes on from the log.
  */
 export class Relay {
   private waiting: OutputMessage[] = [];

@@ -13,29 +13,45 @@ const passes = (error: unknown): boolean =>
   isTransient(error) || (error instanceof BrokerError && error.code === 'UNAVAILABLE');
 
 /**
- * Does something until it succeeds, fails for good, or `signal` aborts; waits longer each time, and says what is the matter once, not
- * each time.
+ * Does something until it succeeds, fails for good, or `signal` aborts; waits longer each time, and says what
+ * is the matter once, not each time.
  *
  * @throws what the call threw, when it is not a passing fault, or when the signal has aborted.
  */
 export async function persist<T>(
   what: string,
   call: () => Promise<T>,
-  { clock, logger, signal }: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+  {
+    clock,
+    logger,
+    signal,
+    onTrouble,
+  }: {
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+    /** Told what is the matter, and told undefined when it is over. */
+    readonly onTrouble?: (trouble: string | undefined) => void;
+  },
 ): Promise<T> {
   let wait = FIRST_WAIT;
   let saidAt: number | undefined;
   for (;;) {
     try {
       const result = await call();
-      if (saidAt !== undefined) logger.info(`${what}: works again`);
+      if (saidAt !== undefined) {
+        logger.info(`${what}: works again`);
+        onTrouble?.(undefined);
+      }
       return result;
     } catch (error) {
       if (!passes(error) || signal.aborted) throw error;
       const now = clock.now();
       if (saidAt === undefined || now - saidAt >= SAY_AGAIN) {
         saidAt = now;
-        logger.warn(`${what}: ${error instanceof Error ? error.message : String(error)}; trying on`);
+        const trouble = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+        logger.warn(`${trouble}; trying on`);
+        onTrouble?.(trouble);
       }
       await clock.sleep(wait, signal);
       if (signal.aborted) throw error;

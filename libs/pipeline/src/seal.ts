@@ -12,8 +12,8 @@ export interface SealedDecision {
 /**
  * Puts the events of one decision in their places in the hash chain, behind `head`.
  *
- * The body is put together from its parts, in the order of canonical JSON (RFC 8785), so that `data` is written once for the log
- * and for the wire.
+ * The body is put together from its parts, in the order of canonical JSON (RFC 8785), so that `data` is
+ * written once for the log and for the wire.
  */
 export function sealDecision(
   cluster: string,

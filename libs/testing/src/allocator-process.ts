@@ -18,6 +18,8 @@ export interface Crossings {
     parts: number,
   ): Promise<Extract<Mishap, { kind: 'fail' | 'crash' }> | undefined>;
   died(process: AllocatorProcess): void;
+  /** The log holds everything up to this position. */
+  appended(position: number): void;
 }
 
 export interface ProcessOptions {
@@ -33,8 +35,9 @@ export interface ProcessOptions {
 const forever = new Promise<never>(() => undefined);
 
 /**
- * One allocator as a process: the real pipeline, with each call of a port a place where it can be killed, frozen or cut off. What it
- * does reaches the outside only through these calls, so a dead one is one whose calls do not return.
+ * One allocator as a process: the real pipeline, with each call of a port a place where it can be killed,
+ * frozen or cut off. What it does reaches the outside only through these calls, so a dead one is one whose
+ * calls do not return.
  */
 export class AllocatorProcess {
   readonly name: string;
@@ -138,7 +141,11 @@ export class AllocatorProcess {
         this.#cross(
           'log.append',
           decisions.length,
-          (parts) => log.append(stream, expectedPosition, decisions.slice(0, parts)),
+          async (parts) => {
+            const some = decisions.slice(0, parts);
+            await log.append(stream, expectedPosition, some);
+            this.#options.crossings.appended(some.at(-1)?.at(-1)?.position ?? 0);
+          },
           fail,
         ),
       head: (stream) => cross('log.head', () => log.head(stream)),
@@ -161,7 +168,7 @@ export class AllocatorProcess {
       lost: held.lost,
       release: () => cross('lease.release', () => held.release()),
     });
-    const process = this;
+    const isConnected = (): boolean => !this.dead && inner.connected;
     return {
       prepare: () => cross('prepare', () => inner.prepare()),
       input: {
@@ -213,7 +220,7 @@ export class AllocatorProcess {
         holder: (cluster) => cross('lease.holder', () => inner.leases.holder(cluster)),
       },
       get connected() {
-        return !process.dead && inner.connected;
+        return isConnected();
       },
       close: () => inner.close(),
     };

@@ -1,7 +1,8 @@
 /**
- * given / when / then for the decider of a cluster, and what to say in it. This is the harness that the domain's own rules are tested
- * with: `recall` and `step` run as the pipeline runs them, every decision is checked to be pure, to be the same on a state that comes
- * from a snapshot, and the log to replay into the state that was there live.
+ * given / when / then for the decider of a cluster, and what to say in it. This is the harness that the
+ * domain's own rules are tested with: `recall` and `step` run as the pipeline runs them, every decision is
+ * checked to be pure, to be the same on a state that comes from a snapshot, and the log to replay into the
+ * state that was there live.
  *
  * @example
  * given(registered('h1', { pfs: ports(1) }))

@@ -58,7 +58,9 @@ export class FakeClock {
     return this.#first()?.until;
   }
 
-  /** Goes on to the next one that is due by `time` and wakes it; without one the clock then stands at `time`. */
+  /**
+   * Goes on to the next one that is due by `time` and wakes it; without one the clock then stands at `time`.
+   */
   advanceTo(time: number): boolean {
     const first = this.#first();
     if (first === undefined || first.until > time) {

@@ -1,7 +1,10 @@
 import type { HostReported, PfReport, VfReport } from '#domain';
 import { networks, port, say, type Said } from './decider.js';
 
-/** A host as a scenario says it: two ports that can be split, `em1` and `em2`, with so many VFs, and two that cannot. */
+/**
+ * A host as a scenario says it: two ports that can be split, `em1` and `em2`, with so many VFs, and two that
+ * cannot.
+ */
 export interface HostSpec extends Partial<Omit<HostReported, 'hostId' | 'bootId' | 'seq' | 'pfs'>> {
   /** VFs that em1 is split into, or the VFs themselves; 0. */
   readonly em1?: number | readonly VfReport[];

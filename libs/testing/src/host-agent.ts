@@ -25,8 +25,9 @@ type Order = OutgoingEvent & {
 export const isOrder = (event: OutgoingEvent): event is Order => ORDERS.has(event.type);
 
 /**
- * A host with its agent: obedient and simple. It splits and restores PFs and scrubs VFs when it is ordered to, says what it did, and
- * reports what is there. An order that is older than the last one for the same device comes too late, and is left.
+ * A host with its agent: obedient and simple. It splits and restores PFs and scrubs VFs when it is ordered
+ * to, says what it did, and reports what is there. An order that is older than the last one for the same
+ * device comes too late, and is left.
  */
 export class HostAgent {
   readonly hostId: string;

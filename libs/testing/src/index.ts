@@ -1,6 +1,7 @@
 /**
- * Tests for what is built on the scheduler, and for the scheduler itself: given / when / then for the decider, and a kit in which whole
- * conversations run over the real pipeline while everything that can go wrong does. See docs/how-to/test-a-saga.md.
+ * Tests for what is built on the scheduler, and for the scheduler itself: given / when / then for the
+ * decider, and a kit in which whole conversations run over the real pipeline while everything that can go
+ * wrong does. See docs/how-to/test-a-saga.md.
  */
 export * from './allocator-process.js';
 export * from './decider.js';

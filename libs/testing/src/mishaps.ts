@@ -7,7 +7,10 @@ export interface Crossing {
   /** The port's call: `log.append`, `output.publish`, `dead.publish`, `input.take` … */
   readonly call: string;
   readonly side: 'before' | 'after';
-  /** How many parts the call has, each of which could be the last that is done: decisions of an append, messages of a publish. */
+  /**
+   * How many parts the call has, each of which could be the last that is done: decisions of an append,
+   * messages of a publish.
+   */
   readonly parts: number;
 }
 
@@ -15,15 +18,24 @@ export interface Crossing {
 export type Mishap =
   /** `kill -9`. With `parts`: after so many parts of the call are done. Another process is started. */
   | { readonly kind: 'crash'; readonly parts?: number }
-  /** The call fails; with `parts` so many parts of it are done all the same. `after`: all of it is done, and the answer is lost. */
+  /**
+   * The call fails; with `parts` so many parts of it are done all the same. `after`: all of it is done, and
+   * the answer is lost.
+   */
   | {
       readonly kind: 'fail';
       readonly code: 'UNAVAILABLE' | 'FULL' | 'OUTCOME_UNKNOWN';
       readonly parts?: number;
     }
-  /** The connection to the broker is cut for so many milliseconds; with `successor` another process waits for the lease. */
+  /**
+   * The connection to the broker is cut for so many milliseconds; with `successor` another process waits for
+   * the lease.
+   */
   | { readonly kind: 'cut'; readonly milliseconds: number; readonly successor?: boolean }
-  /** The process stands still, as by SIGSTOP, while another takes over; then it goes on as if nothing had been. */
+  /**
+   * The process stands still, as by SIGSTOP, while another takes over; then it goes on as if nothing had
+   * been.
+   */
   | { readonly kind: 'freeze'; readonly milliseconds: number };
 
 /** What becomes of a message on its way to `VF_IN`, or of an event on its way to a host's agent. */
@@ -90,8 +102,8 @@ const SOME: Required<Rates> = {
 };
 
 /**
- * Mishaps by a seed, and an order of the tasks by it too: the same seed gives the same run. What is lost is said again after a while,
- * as whoever has no answer does.
+ * Mishaps by a seed, and an order of the tasks by it too: the same seed gives the same run. What is lost is
+ * said again after a while, as whoever has no answer does.
  */
 export function bySeed(seed: number, rates: Rates = {}): Mishaps {
   const random = randomFrom(seed);

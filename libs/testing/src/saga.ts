@@ -26,7 +26,10 @@ export interface Saga {
 export interface Course {
   readonly name: string;
   readonly mishaps: Mishaps;
-  /** Whether it ends as if nothing had gone wrong, event for event; else only the ending and the invariants hold. */
+  /**
+   * Whether it ends as if nothing had gone wrong, event for event; else only the ending and the invariants
+   * hold.
+   */
   readonly same: boolean;
   /** All is said at once, and decided in batches. */
   readonly burst?: boolean;
@@ -60,7 +63,7 @@ async function play(site: Simulation, steps: readonly SagaStep[], burst = false)
 
 async function stage(saga: Saga): Promise<Simulation> {
   const site = await simulate(saga.fleet());
-  await play(site, saga.before ?? []);
+  await play(site, saga.before ?? [], true);
   return site;
 }
 
@@ -122,7 +125,10 @@ export const everyCrash = ({ saga, crossings, burstCrossings }: Rehearsal): Cour
     ),
   );
 
-/** A crash at each step, and one of the successor at each of its first steps: take-over is a conversation like any other. */
+/**
+ * A crash at each step, and one of the successor at each of its first steps: take-over is a conversation like
+ * any other.
+ */
 export const everyTwoCrashes = ({ burstCrossings }: Rehearsal, steps = 30): Course[] =>
   burstCrossings.flatMap(({ number, call, side }) =>
     Array.from({ length: steps }, (_, index): Course => {
@@ -144,13 +150,13 @@ export const everyFreeze = ({ crossings }: Rehearsal): Course[] =>
     same: true,
   }));
 
-/** A cut of the connection at each step: one that the lease survives, and one that it does not, with a standby and without. */
+/** A cut of the connection at each step: one that the lease survives, and one that it does not. */
 export const everyCut = ({ crossings }: Rehearsal): Course[] =>
   crossings.flatMap(({ number, call, side }) =>
     [
       { milliseconds: 1000, successor: false },
-      { milliseconds: 6000, successor: false },
-      { milliseconds: 6000, successor: true },
+      // With a standby and without, by turns.
+      { milliseconds: 6000, successor: number % 2 === 0 },
     ].map(({ milliseconds, successor }): Course => ({
       name: `cut off for ${milliseconds} ms at step ${number}, ${side} ${call}${successor ? ', with a standby' : ''}`,
       mishaps: byHand({ crossings: { [number]: { kind: 'cut', milliseconds, successor } } }),

@@ -49,9 +49,9 @@ const MOST_STEPS = 200_000;
 const A_WHILE = 300_000;
 
 /**
- * The real pipeline over the memory log and the memory broker, in a world of its own: with a clock that nobody waits for, agents on the
- * hosts that do what they are told, and a scheduler that lets one step happen after the other and puts mishaps between them. The same
- * options give the same run, to the byte.
+ * The real pipeline over the memory log and the memory broker, in a world of its own: with a clock that
+ * nobody waits for, agents on the hosts that do what they are told, and a scheduler that lets one step happen
+ * after the other and puts mishaps between them. The same options give the same run, to the byte.
  *
  * @example
  * const site = await simulate(fleet().host('h1', { em1: 2 }));
@@ -89,6 +89,8 @@ export class Simulation implements Crossings {
   #heldOrders: Held[] = [];
   #lostOrders: OutgoingEvent[] = [];
   #problem: unknown;
+  /** The log holds everything up to here. */
+  #durable = 0;
   readonly #world = { asleepForGood: false };
   readonly #options: SimulationOptions;
 
@@ -150,7 +152,9 @@ export class Simulation implements Crossings {
     return this.events.filter(({ causationid }) => causationid === id);
   }
 
-  /** Says something to the scheduler and waits until all that follows from it has happened. @returns its id. */
+  /**
+   * Says something to the scheduler and waits until all that follows from it has happened. @returns its id.
+   */
   async say(said: Said): Promise<string> {
     const id = this.publish(said);
     await this.advance((said.after ?? 0) * 1000 || (this.#options.pace ?? 100));
@@ -250,7 +254,8 @@ export class Simulation implements Crossings {
     this.#processes.push(process);
     process.allocator.start().catch((error: unknown) => {
       if (process.dead) return;
-      // It exits, and whoever watches over it starts it again; what only a person can mend ends the simulation.
+      // It exits, and whoever watches over it starts it again; what only a person can mend ends the
+      // simulation.
       if (isPassing(error)) process.kill();
       else this.#problem ??= error;
     });
@@ -300,6 +305,10 @@ export class Simulation implements Crossings {
   died(_process: AllocatorProcess): void {
     this.#tasks = this.#tasks.filter(({ process }) => !process.dead);
     if (this.#restarting) this.launch();
+  }
+
+  appended(position: number): void {
+    this.#durable = Math.max(this.#durable, position);
   }
 
   reach(
@@ -356,6 +365,9 @@ export class Simulation implements Crossings {
   #deliver(): void {
     const last = this.server.output(this.cluster)?.lastSequence ?? 0;
     if (last <= this.events.length) return;
+    if (last > this.#durable) {
+      throw new Error(`[OUT-3] position ${last} went out, and the log ends at ${this.#durable}`);
+    }
     const fresh = this.server.outputs(this.cluster).slice(this.events.length);
     for (const { payload } of fresh) {
       const text = typeof payload === 'string' ? payload : Buffer.from(payload).toString();
@@ -440,7 +452,9 @@ export class Simulation implements Crossings {
     return all;
   }
 
-  /** Where the run breaks a rule: EX-1, EX-3, OUT-1, OUT-3, a state that replays otherwise, a broken chain. */
+  /**
+   * Where the run breaks a rule: EX-1, EX-3, OUT-1, OUT-3, a state that replays otherwise, a broken chain.
+   */
   async violations(): Promise<readonly Violation[]> {
     await this.rest();
     const live = await this.leader?.allocator.read(this.cluster, dumpState);
@@ -458,7 +472,8 @@ export class Simulation implements Crossings {
   }
 
   /**
-   * Ends the run: no more mishaps; what is on its way arrives, who is cut off or frozen comes back, and the invariants are checked.
+   * Ends the run: no more mishaps; what is on its way arrives, who is cut off or frozen comes back, and the
+   * invariants are checked.
    *
    * @throws when one of them does not hold.
    */

@@ -52,9 +52,11 @@ export type EventRead =
 type Headers = Readonly<Record<string, string>>;
 
 /**
- * Reads a CloudEvent from a NATS message: structured mode (one JSON object), or binary mode (`ce-` headers, the payload is `data`).
+ * Reads a CloudEvent from a NATS message: structured mode (one JSON object), or binary mode (`ce-` headers,
+ * the payload is `data`).
  *
- * @returns the event and its text in structured mode, as it is kept in the log; or a sentence that says what is wrong.
+ * @returns the event and its text in structured mode, as it is kept in the log; or a sentence that says what
+ *   is wrong.
  */
 export function readCloudEvent(payload: Uint8Array, headers?: Headers): EventRead {
   const ce = readHeaders(headers);

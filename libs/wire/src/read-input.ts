@@ -70,7 +70,8 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
   const strange = tooMany(event.type, checked.data);
   if (strange !== undefined) return unreadable(strange);
   const content = JSON.stringify(checked.data);
-  // Written out, a number such as 1E20 is five times as long; what is taken goes out again, and must fit into a message.
+  // Written out, a number such as 1E20 is five times as long; what is taken goes out again, and must fit into
+  // a message.
   if (content.length > MAX_INPUT_BYTES) {
     const most = `at most ${MAX_INPUT_BYTES} are taken`;
     return unreadable(`data has ${content.length} characters with its numbers written out; ${most}`);
@@ -85,7 +86,9 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
   return traceparent === undefined || traceparent === null ? result : { ...result, traceparent };
 }
 
-/** What an input says, as 16 hex digits: a repeat written in another order of keys is still the same (EX-6). */
+/**
+ * What an input says, as 16 hex digits: a repeat written in another order of keys is still the same (EX-6).
+ */
 const digestOf = (type: string, content: string): string =>
   hash('sha256', `${type}\n${content}`).slice(0, 16);
 

@@ -21,8 +21,11 @@ export const inputSubject = (cluster: string, kind: SubjectKind, id: string, typ
 /** All inputs. */
 export const ALL_INPUTS = 'vf.in.>';
 
-/** All inputs of a cluster. */
-export const inputsOf = (cluster: string): string => `vf.in.${cluster}.>`;
+/**
+ * All inputs of a cluster. The first subject is no input's: what comes under it is the cluster's all the
+ * same, and its leader puts it aside in the order in which it came.
+ */
+export const inputsOf = (cluster: string): readonly string[] => [`vf.in.${cluster}`, `vf.in.${cluster}.>`];
 
 /** `vf.out.<cluster>.<kind>.<id>.<Type>`. */
 export const outputSubject = (cluster: string, kind: SubjectKind, id: string, type: string): string =>
@@ -51,7 +54,9 @@ export interface InputSubject {
   readonly type: string;
 }
 
-/** The cluster that a subject under `vf.in` names, or undefined when the token there is not a cluster name. */
+/**
+ * The cluster that a subject under `vf.in` names, or undefined when the token there is not a cluster name.
+ */
 export function clusterOfSubject(subject: string): string | undefined {
   if (!subject.startsWith('vf.in.')) return undefined;
   const end = subject.indexOf('.', 6);

@@ -7,7 +7,10 @@ export interface EventSubject {
   readonly id: string;
 }
 
-/** Work for a host, and what is about its devices, goes out under the host, so that an agent reads only its own. */
+/**
+ * Work for a host, and what is about its devices, goes out under the host, so that an agent reads only its
+ * own.
+ */
 const UNDER_HOST: ReadonlySet<string> = new Set<EventType>([
   'PfVirtualizationOrdered',
   'PfRestoreOrdered',

@@ -49,7 +49,8 @@ export function driftOfReport(
         continue;
       drifts.push({ ...where, vf: vf.report.pciAddress, vmId: vf.allocation.vm.id, kind: 'DEVICE_UNSEEN' });
     }
-    // PF-10: another count is said, and never mended silently; 0 where a split is owed, or work under way, is no surprise.
+    // PF-10: another count is said, and never mended silently; 0 where a split is owed, or work under way, is
+    // no surprise.
     const count = reported.vfs.length;
     const underWay =
       (pf.work === 'virtualizing' && count === 0) ||

@@ -153,7 +153,10 @@ export function decideScrubbed(state: State, input: Input<'VfScrubbed'>): readon
   return decision.add('VfScrubbed', input.data).events;
 }
 
-/** VM-17, SCRUB-2: an operator ends an allocation that is lost, or frees a VF that waits for its scrub in vain. */
+/**
+ * VM-17, SCRUB-2: an operator ends an allocation that is lost, or frees a VF that waits for its scrub in
+ * vain.
+ */
 export function decideAllocationRelease(
   state: State,
   input: Input<'AllocationReleaseRequested'>,

@@ -2,8 +2,8 @@ import type { HostReported, HostSeen } from '../inputs.js';
 import type { Host, State } from '../state.js';
 
 /**
- * HOST-9: whether a report is news: of the boot that is known and later than the last, of a new boot, or `stale`. A boot is new
- * when it was not seen before and, where both say when they booted, booted later.
+ * HOST-9: whether a report is news: of the boot that is known and later than the last, of a new boot, or
+ * `stale`. A boot is new when it was not seen before and, where both say when they booted, booted later.
  */
 export function reportOrder(
   state: State,

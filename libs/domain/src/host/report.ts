@@ -11,8 +11,9 @@ import { reportOrder } from './report-order.js';
 import { provenUnused } from './unused.js';
 
 /**
- * A host's whole inventory. What comes out is what changed, in this order: releases, `HostRegistered` or `HostChanged`,
- * `HostBack`, orders, drift. An unchanged report leaves nothing. It never changes who holds a VF but by HOST-4 and VM-12 (EX-7).
+ * A host's whole inventory. What comes out is what changed, in this order: releases, `HostRegistered` or
+ * `HostChanged`, `HostBack`, orders, drift. An unchanged report leaves nothing. It never changes who holds a
+ * VF but by HOST-4 and VM-12 (EX-7).
  */
 export function decideReport(state: State, input: Input<'HostReported'>): readonly DomainEvent[] {
   const { data } = input;
@@ -44,8 +45,8 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
 }
 
 /**
- * HOST-4: with a new boot the allocations of the boot before end, but for those that the same report shows in use by their
- * holder, or whose `VmStarted` named this boot.
+ * HOST-4: with a new boot the allocations of the boot before end, but for those that the same report shows in
+ * use by their holder, or whose `VmStarted` named this boot.
  */
 function endedByReboot(host: Host, report: HostReported): readonly Allocation[] {
   const usedBy = new Map<string, string | undefined>();
@@ -55,7 +56,10 @@ function endedByReboot(host: Host, report: HostReported): readonly Allocation[] 
     .filter(({ vm, vf }) => usedBy.get(vf.report.pciAddress) !== vm.id && vm.bootId !== report.bootId);
 }
 
-/** VM-16: the VMs that did not survive the reboot: nothing kept of them, and nobody says that they run in the new boot. */
+/**
+ * VM-16: the VMs that did not survive the reboot: nothing kept of them, and nobody says that they run in the
+ * new boot.
+ */
 function stoppedByReboot(
   host: Host,
   report: HostReported,
@@ -153,7 +157,8 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
     if (there !== undefined && there.pf !== known && isSpokenFor(there)) continue;
     if (there === undefined || there.pf !== known || vfChanged(there, vf, released)) vfs.push(vf);
   }
-  // One that is unseen is gone for good once its holder has let it go, and once it is clean or its PF shows no VF at all.
+  // One that is unseen is gone for good once its holder has let it go, and once it is clean or its PF shows
+  // no VF at all.
   const stays = (vf: Vf): boolean =>
     vf.allocation === undefined ? reported.vfs.length > 0 && isSpokenFor(vf) : !released.has(vf.allocation);
   const gone = known.vfs
@@ -205,7 +210,10 @@ function vfChanged(known: Vf, reported: VfReport, released: ReadonlySet<Allocati
   return isStranger(reported, holder) !== known.stranger;
 }
 
-/** PF-10: PFs that are owed their VFs, or have just lost them with the boot or the driver, are split again when they can be. */
+/**
+ * PF-10: PFs that are owed their VFs, or have just lost them with the boot or the driver, are split again
+ * when they can be.
+ */
 function orderOwed(decision: Decision, host: Host, report: HostReported, rebooted: boolean): void {
   const ready =
     report.iommu.enabled &&

@@ -167,7 +167,10 @@ export function decideWorkFailed(
   return decision.add(input.type, input.data).events;
 }
 
-/** PF-4, PF-5: a restore takes all VFs away; with VFs in use the request, or else the policy, says what happens. */
+/**
+ * PF-4, PF-5: a restore takes all VFs away; with VFs in use the request, or else the policy, says what
+ * happens.
+ */
 export function decideRestore(state: State, input: Input<'PfRestoreRequested'>): readonly DomainEvent[] {
   const { hostId, onBusy = state.policy.restoreOnBusy } = input.data;
   const reject = (why: Refusal): readonly DomainEvent[] => [

@@ -6,7 +6,10 @@ import type { Allocation, Host, State, Vm } from '../state.js';
 /** Reports in a row that it takes to prove an overdue start unused (VM-12). */
 export const PROOFS_NEEDED = 2;
 
-/** VM-12: whether a report shows neither the VM nor any of its VFs in use. A report that does not list its VMs proves nothing. */
+/**
+ * VM-12: whether a report shows neither the VM nor any of its VFs in use. A report that does not list its VMs
+ * proves nothing.
+ */
 export function showsUnused(vm: Vm, report: HostReported): boolean {
   if (report.vms === undefined || report.vms.includes(vm.id)) return false;
   const reported = new Map<string, VfReport>();

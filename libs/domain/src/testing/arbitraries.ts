@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import type { History, Move, MoveKind, Shape } from './world.js';
 
-/** How many histories, and from which seed: `VF_TEST_RUNS` multiplies the runs, `VF_TEST_SEED` fixes the seed. */
+/**
+ * How many histories, and from which seed: `VF_TEST_RUNS` multiplies the runs, `VF_TEST_SEED` fixes the seed.
+ */
 export function runParameters(runs: number): { readonly numRuns: number; readonly seed: number } {
   const { VF_TEST_RUNS, VF_TEST_SEED } = process.env;
   return {

@@ -3,7 +3,9 @@ import type { HostReported, NicSpec, PfReport, VfReport, VmStartRequested } from
 import { generatedMac } from '../naming.js';
 import { expected, say, type Said } from './scenario.js';
 
-/** The fleet of the ZStack manual: two Dell 82599ES ports of 10 Gb with SR-IOV, two Intel I350 ports without. */
+/**
+ * The fleet of the ZStack manual: two Dell 82599ES ports of 10 Gb with SR-IOV, two Intel I350 ports without.
+ */
 export type Port = 'em1' | 'em2' | 'em3' | 'em4';
 
 export const EM1 = '0000:82:00.0';
@@ -57,7 +59,9 @@ const PORTS: Record<Port, Omit<PfReport, 'vfs'>> = {
   },
 };
 
-/** Address of a VF of em1 or em2. The ports' VFs interleave (PF-7): 82:10.0, 82:10.2 … and 82:10.1, 82:10.3 … */
+/**
+ * Address of a VF of em1 or em2. The ports' VFs interleave (PF-7): 82:10.0, 82:10.2 … and 82:10.1, 82:10.3 …
+ */
 export function vfAddress(port: 'em1' | 'em2', index: number): string {
   const place = index * 2 + (port === 'em1' ? 0 : 1);
   return `0000:82:${(0x10 + (place >> 3)).toString(16)}.${place & 7}`;

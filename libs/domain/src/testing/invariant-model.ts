@@ -2,8 +2,8 @@ import type { Events, PlacedEvent, StartedNic, VfAllocated, VfReleased } from '.
 import type { Input, Inputs, InputType, NicSpec, PfReport, VfReport } from '../inputs.js';
 
 /**
- * What rules.md and wire.md say, told again from the inputs and the emitted events alone: plain maps, plain searches, nothing
- * of the domain's code. It says where a history breaks a rule, by the rule's id.
+ * What rules.md and wire.md say, told again from the inputs and the emitted events alone: plain maps, plain
+ * searches, nothing of the domain's code. It says where a history breaks a rule, by the rule's id.
  */
 
 export interface Violation {
@@ -207,7 +207,8 @@ export class InvariantModel {
     if (!holds) this.violations.push({ rule, message });
   }
 
-  // --- the decision as a whole -------------------------------------------------------------------------------------
+  // --- the decision as a whole
+  // -------------------------------------------------------------------------------------
 
   private order(input: Input, events: readonly PlacedEvent[], time: number): void {
     for (const event of events) {
@@ -282,7 +283,8 @@ export class InvariantModel {
     }
   }
 
-  // --- what hosts say ----------------------------------------------------------------------------------------------
+  // --- what hosts say
+  // ----------------------------------------------------------------------------------------------
 
   /** HOST-9, HOST-4. */
   private isNews(input: Input): 'first' | 'same-boot' | 'new-boot' | 'stale' {
@@ -475,7 +477,8 @@ export class InvariantModel {
   ): void {
     const seen = new Set<string>();
     for (const report of reports) {
-      // An address is one VF (EX-1): what is held or dirty stays where it was handed out, whatever a report says.
+      // An address is one VF (EX-1): what is held or dirty stays where it was handed out, whatever a report
+      // says.
       if ((spokenFor.get(report.pciAddress) ?? pf) !== pf) continue;
       for (const other of host.pfs.values()) if (other !== pf) other.vfs.delete(report.pciAddress);
       seen.add(report.pciAddress);
@@ -503,7 +506,8 @@ export class InvariantModel {
     }
     for (const vf of [...pf.vfs.values()]) {
       if (seen.has(vf.address)) continue;
-      // A PF that shows no VF at all has been undivided: what comes after it are new devices. One VF that is not shown is still dirty.
+      // A PF that shows no VF at all has been undivided: what comes after it are new devices. One VF that is
+      // not shown is still dirty.
       const dirty = seen.size > 0 && (vf.scrubFor !== undefined || vf.quarantinedFor !== undefined);
       if (dirty || this.holders.has(vfKey(host.id, vf.address))) vf.present = false;
       else pf.vfs.delete(vf.address);
@@ -522,7 +526,8 @@ export class InvariantModel {
     return found;
   }
 
-  // --- events, one by one ------------------------------------------------------------------------------------------
+  // --- events, one by one
+  // ------------------------------------------------------------------------------------------
 
   private heldBy = (vmId: string): MAllocation[] =>
     [...this.allocations.values()].filter((allocation) => allocation.vmId === vmId);
@@ -1161,7 +1166,8 @@ export class InvariantModel {
     for (const nicId of vm.nics.keys()) this.degraded.delete(nicKey(vmId, nicId));
   }
 
-  // --- what stands after each decision -----------------------------------------------------------------------------
+  // --- what stands after each decision
+  // -----------------------------------------------------------------------------
 
   private standing(): void {
     for (const host of this.hosts.values()) {
@@ -1222,7 +1228,8 @@ export class InvariantModel {
     }
   }
 
-  // --- whether refusals are true -----------------------------------------------------------------------------------
+  // --- whether refusals are true
+  // -----------------------------------------------------------------------------------
 
   private obstacles(host: MHost, pf: MPf): Set<string> {
     const found = new Set<string>();
@@ -1416,7 +1423,10 @@ export class InvariantModel {
     this.counts(reason, data.summary, data.considered, needs, looked, separate, data.truncated !== true);
   }
 
-  /** VM-2: what is said of each PF is true, each is counted once, and the counts are those of what was looked at. */
+  /**
+   * VM-2: what is said of each PF is true, each is counted once, and the counts are those of what was looked
+   * at.
+   */
   private counts(
     reason: string,
     summary: Readonly<Record<string, number>>,

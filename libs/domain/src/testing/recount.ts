@@ -2,7 +2,10 @@ import type { Obstacle } from '../refusal-codes.js';
 import { hostObstacle, isVfFree, pfObstacle } from '../standing.js';
 import type { Host, Pf, State } from '../state.js';
 
-/** Counts everything again that the state keeps counted, from what it is counted of, and says where the two differ. */
+/**
+ * Counts everything again that the state keeps counted, from what it is counted of, and says where the two
+ * differ.
+ */
 export function recount(state: State): readonly string[] {
   const differences: string[] = [];
   const same = (what: string, kept: unknown, counted: unknown): void => {

@@ -34,8 +34,9 @@ export const BEGINNING = Date.UTC(2026, 0, 1);
 const asJson = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
 /**
- * given / when / then for the decider of a cluster. It runs `recall` and `step` as the pipeline does, with ids `in-1`, `in-2` … and a
- * clock that goes a second with each input; every decision is checked to be pure, and to be the same on a state from a snapshot.
+ * given / when / then for the decider of a cluster. It runs `recall` and `step` as the pipeline does, with
+ * ids `in-1`, `in-2` … and a clock that goes a second with each input; every decision is checked to be pure,
+ * and to be the same on a state from a snapshot.
  */
 export class Scenario {
   state: State;
@@ -93,7 +94,10 @@ export class Scenario {
   /** What EX-6 said of the last input. */
   recalled: ReturnType<typeof recall> = 'new';
 
-  /** Exactly these events, in this order, and nothing else; a field that is undefined is a field that is left out. */
+  /**
+   * Exactly these events, in this order, and nothing else; a field that is undefined is a field that is left
+   * out.
+   */
   then(...expected: readonly DomainEvent[]): this {
     assert.deepEqual(asJson(this.events), asJson(expected));
     return this.checkLog();
@@ -107,7 +111,9 @@ export class Scenario {
     return this.checkLog();
   }
 
-  /** The outcome is a refusal with this code and a sentence for a person, and nothing was handed out or taken. */
+  /**
+   * The outcome is a refusal with this code and a sentence for a person, and nothing was handed out or taken.
+   */
   thenRefused(code: RefusalCode): this {
     const last = this.events.at(-1);
     assert.match(last?.type ?? 'nothing', /(Failed|Rejected)$/);

@@ -3,8 +3,9 @@ import type { Input, Inputs, InputType, NicSpec, PfReport, VfReport } from '../i
 import { hash53 } from '../naming.js';
 
 /**
- * A small fleet with its control planes, as seen from outside: it turns abstract moves into inputs, and hears the events that come out,
- * as agents and control planes do. What it does depends on moves and events alone, so a history shrinks and repeats.
+ * A small fleet with its control planes, as seen from outside: it turns abstract moves into inputs, and hears
+ * the events that come out, as agents and control planes do. What it does depends on moves and events alone,
+ * so a history shrinks and repeats.
  */
 
 export interface PfShape {
@@ -37,7 +38,9 @@ export interface History {
 
 export type MoveKind = keyof typeof MOVES;
 
-/** Draws choices from one number, least first: 0 is always the plainest choice, to which a history shrinks. */
+/**
+ * Draws choices from one number, least first: 0 is always the plainest choice, to which a history shrinks.
+ */
 class Choices {
   constructor(private rest: number) {}
 
@@ -153,7 +156,10 @@ export class World {
     }));
   }
 
-  /** What every history begins with: networks, and a first report of each host but the last, which may come later. */
+  /**
+   * What every history begins with: networks, and a first report of each host but the last, which may come
+   * later.
+   */
   opening(): Input[] {
     const inputs: Input[] = [];
     for (const [i, name] of NETWORKS.entries()) {
@@ -428,7 +434,8 @@ export class World {
     }
     for (const pf of host.pfs) {
       pf.hidden = false;
-      // Some hardware comes back split, by a hook of the host's own; then VMs may have been started again before the report.
+      // Some hardware comes back split, by a hook of the host's own; then VMs may have been started again
+      // before the report.
       if (survivors !== 2) pf.vfs = [];
       else if (c.seldom(2)) for (const vf of pf.vfs) delete vf.usedBy;
       if (c.seldom(6)) pf.link = 'down';
@@ -529,7 +536,10 @@ export class World {
       sriov: !c.seldom(4),
     });
 
-  /** What was sent before, once more: the very message, the same id with other content, or the same content anew. */
+  /**
+   * What was sent before, once more: the very message, the same id with other content, or the same content
+   * anew.
+   */
   again(c: Choices, how: 'repeat' | 'other' | 'anew'): Input | undefined {
     if (this.sent.length === 0) return undefined;
     const old = this.sent[this.sent.length - 1 - c.upTo(Math.min(40, this.sent.length))] as Input;
@@ -650,7 +660,9 @@ export class World {
   }
 }
 
-/** A report in which a VF has gone over to another PF: no hardware does that, and a broken agent may say so. */
+/**
+ * A report in which a VF has gone over to another PF: no hardware does that, and a broken agent may say so.
+ */
 function moved(pfs: PfReport[], c: Choices): PfReport[] {
   const [from, to] = pfs;
   if (from === undefined || to === undefined || !c.seldom(4)) return pfs;

@@ -63,8 +63,9 @@ export function decideStarted(state: State, vm: Vm, input: Input<'VmStarted'>): 
 }
 
 /**
- * A stopped VM is reported started. Its own end makes that a late message. But where something else took its VFs (a proof, an
- * operator, a reboot, a fence) it is believed, and each NIC that runs without its VF is told (VM-12).
+ * A stopped VM is reported started. Its own end makes that a late message. But where something else took its
+ * VFs (a proof, an operator, a reboot, a fence) it is believed, and each NIC that runs without its VF is told
+ * (VM-12).
  */
 export function decideStartedLate(state: State, vm: Vm, input: Input<'VmStarted'>): readonly DomainEvent[] {
   if (vm.endedBy === undefined) return ignoreVm('already-stopped')(state, vm, input);

@@ -4,7 +4,10 @@ import type { Input } from '../inputs.js';
 import { hostObstacle } from '../standing.js';
 import type { State, Vm } from '../state.js';
 
-/** VM-9: a VM that holds a VF is not migrated, neither live nor its storage; the refusal lists the NICs to detach. */
+/**
+ * VM-9: a VM that holds a VF is not migrated, neither live nor its storage; the refusal lists the NICs to
+ * detach.
+ */
 export function decideMigration(
   state: State,
   vm: Vm,

@@ -34,12 +34,18 @@ export function explainMisfit(
         : `none of the ${asked.hosts.length} named hosts`
       : `host ${asked.hostId}`;
   const serves = asked.hostId === undefined ? 'takes' : 'does not take';
-  return `${where} ${serves} ${what}${on}: ${explain(misfit.reason, asked.hostId, networks)}`;
+  return `${where} ${serves} ${what}${on}: ${explain(misfit.reason, asked, networks)}`;
 }
 
-function explain(reason: RefusalCode, hostId: string | undefined, networks: readonly string[]): string {
-  if (reason === 'HOST_UNKNOWN')
-    return hostId === undefined ? 'no host has reported yet' : 'it has never reported';
+function explain(
+  reason: RefusalCode,
+  { hostId, hosts }: { readonly hostId?: string; readonly hosts?: readonly string[] },
+  networks: readonly string[],
+): string {
+  if (reason === 'HOST_UNKNOWN') {
+    if (hostId !== undefined) return 'it has never reported';
+    return hosts === undefined ? 'no host has reported yet' : 'they have never reported';
+  }
   if (reason === 'PF_UNKNOWN') {
     return networks.length === 0 ? 'there is no PF' : `no PF belongs to ${networks.join(' or ')}`;
   }

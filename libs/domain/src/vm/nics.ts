@@ -29,7 +29,10 @@ const attachFailed = (input: AttachInput, why: Refusal, misfit?: Misfit): readon
   },
 ];
 
-/** A VF NIC that runs without its VF may be attached again, with the same MAC and slot (VM-18), but not as a vNIC (VM-8). */
+/**
+ * A VF NIC that runs without its VF may be attached again, with the same MAC and slot (VM-18), but not as a
+ * vNIC (VM-8).
+ */
 const mayReattach = (vm: Vm, nic: Nic, spec: NicSpec): boolean =>
   vm.state !== 'stopped' &&
   nic.type === 'vf' &&
@@ -37,7 +40,10 @@ const mayReattach = (vm: Vm, nic: Nic, spec: NicSpec): boolean =>
   nic.allocation === undefined &&
   !nic.degraded;
 
-/** VM-6: a NIC of a running VM gets its VF now or the attach fails; one of a stopped VM gets it at the next start. */
+/**
+ * VM-6: a NIC of a running VM gets its VF now or the attach fails; one of a stopped VM gets it at the next
+ * start.
+ */
 export function decideAttach(state: State, vm: Vm, input: AttachInput): readonly DomainEvent[] {
   const spec = input.data.nic;
   const known = vm.nics.get(spec.nicId);

@@ -20,7 +20,8 @@ function takenByTenant({ events }: Decision): Map<string | undefined, number> {
 }
 
 /**
- * VM-10: VFs that become free with this decision go to the degraded NICs that wait for one on their host, oldest first.
+ * VM-10: VFs that become free with this decision go to the degraded NICs that wait for one on their host,
+ * oldest first.
  *
  * @param leaving a VM that ends with this decision, and waits for nothing.
  */

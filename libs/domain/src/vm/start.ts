@@ -157,7 +157,8 @@ function withVfs(state: State, input: StartInput, wanted: readonly NicPlan[]): P
     new Map(plans.map((plan, index) => [plan.nicId, vfs[index] as Vf]));
   if (isPlaced(all)) return { ...all, vfs: byNic(wanted, all.vfs) };
 
-  // VM-10: without the NICs that may do without a VF; then each of those, in order, for which a host still has one.
+  // VM-10: without the NICs that may do without a VF; then each of those, in order, for which a host still
+  // has one.
   let served = wanted.filter((plan) => plan.onExhaustion === 'fail');
   if (served.length === wanted.length) return all;
   let best: Placed | undefined;

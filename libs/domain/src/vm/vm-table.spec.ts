@@ -10,7 +10,9 @@ import { VM_TABLE } from './vm-table.js';
 
 const STATES = ['unknown', 'pending', 'running', 'stopped'] as const;
 
-/** vm1 in each state; it holds a VF of h1 where it is pending or running, and has held it where it is stopped. */
+/**
+ * vm1 in each state; it holds a VF of h1 where it is pending or running, and has held it where it is stopped.
+ */
 const IN_STATE: Record<VmState, () => Scenario> = {
   unknown: () => scenario(reported('h1', { pfs: ports(3) }), reported('h2')),
   pending: () => IN_STATE.unknown().given(start('vm1')),
@@ -38,7 +40,10 @@ const INPUTS: { readonly [T in VmInputType]: Said } = {
   VmMigrationRequested: say('VmMigrationRequested', { ...about, kind: 'live', targetHostId: 'h2' }),
 };
 
-/** Written by hand from rules.md and wire.md: what each input leads to in each state, facts first and the outcome last. */
+/**
+ * Written by hand from rules.md and wire.md: what each input leads to in each state, facts first and the
+ * outcome last.
+ */
 const CELLS: { readonly [T in VmInputType]: { readonly [S in VmState]: readonly EventType[] } } = {
   VmStartRequested: {
     unknown: ['VfAllocated', 'VmStartAccepted'],

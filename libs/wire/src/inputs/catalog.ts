@@ -4,7 +4,10 @@ import * as host from './host.dto.js';
 import * as network from './network.dto.js';
 import * as vm from './vm.dto.js';
 
-/** What the wire knows of an input: its class, the kind of subject it comes under, and the field that names its subject's id. */
+/**
+ * What the wire knows of an input: its class, the kind of subject it comes under, and the field that names
+ * its subject's id.
+ */
 export interface InputEntry {
   readonly dto: new () => object;
   readonly kind: SubjectKind;

@@ -20,7 +20,9 @@ import { IommuDto, PfDto, VfDto } from './host.dto.js';
 type Plain = Record<string, unknown>;
 type Dto = new () => object;
 
-/** A copy of JSON-like data in this realm, which `structuredClone` under jest is not; -0 and infinities stay. */
+/**
+ * A copy of JSON-like data in this realm, which `structuredClone` under jest is not; -0 and infinities stay.
+ */
 function clone<T>(value: T): T {
   if (Array.isArray(value)) return value.map(clone) as T;
   if (typeof value !== 'object' || value === null) return value;

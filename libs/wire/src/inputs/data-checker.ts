@@ -32,12 +32,14 @@ export type Checked = { readonly data: Plain } | { readonly problem: string };
 const MOST_SENTENCES = 5;
 
 /**
- * Checks `data` against a DTO class and takes over what the class names: unknown fields are dropped, and so are those that are
- * null or undefined; keys come in order of their names, so that the same data is the same JSON; -0 is 0.
+ * Checks `data` against a DTO class and takes over what the class names: unknown fields are dropped, and so
+ * are those that are null or undefined; keys come in order of their names, so that the same data is the same
+ * JSON; -0 is 0.
  *
- * The decorators of the class are the only source. class-validator itself costs 50 µs for a start, milliseconds for a host report and
- * most of a second for a large message that is wrong everywhere; so its metadata is compiled once into straight checks, which answer
- * in a few microseconds and stop at the first five faults. A test holds the two against each other.
+ * The decorators of the class are the only source. class-validator itself costs 50 µs for a start,
+ * milliseconds for a host report and most of a second for a large message that is wrong everywhere; so its
+ * metadata is compiled once into straight checks, which answer in a few microseconds and stop at the first
+ * five faults. A test holds the two against each other.
  */
 export class DataChecker {
   private readonly plan: readonly PropertyPlan[];
@@ -68,7 +70,8 @@ function compile(dto: Dto): readonly PropertyPlan[] {
       return {
         name,
         optional: ofProperty.some((one) => one.type === ValidationTypes.CONDITIONAL_VALIDATION),
-        // Decorators register from the last to the first; the first is the one that says what the property is.
+        // Decorators register from the last to the first; the first is the one that says what the property
+        // is.
         checks: ofProperty.filter(isCheck).toReversed().map(compileCheck),
         ...(nested === undefined
           ? undefined
@@ -168,7 +171,10 @@ function holds(check: Check, value: unknown): boolean {
   return check.each && Array.isArray(value) ? value.every(check.passes) : check.passes(value);
 }
 
-/** A value with the keys of its objects in order of their names, as far as JavaScript lets one order them; -0 as 0. */
+/**
+ * A value with the keys of its objects in order of their names, as far as JavaScript lets one order them; -0
+ * as 0.
+ */
 function ordered(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value === 0 ? 0 : value;
   if (Array.isArray(value)) return value.map(ordered);
