@@ -55,6 +55,8 @@ class Starts {
         await wait(5);
       }
     });
+    // Heard of in `end`, or not at all when the test has failed before.
+    for (const publisher of this.#running) publisher.catch(() => undefined);
   }
 
   async one(): Promise<string> {

@@ -35,6 +35,8 @@ class Load {
 
   constructor(readonly client: NatsClient) {
     this.#running = Array.from({ length: PUBLISHERS }, () => this.#publish());
+    // Heard of in `end`, or not at all when the test has failed before.
+    for (const publisher of this.#running) publisher.catch(() => undefined);
   }
 
   /** Ends when all that was begun is acknowledged. */
@@ -95,6 +97,7 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
   let deadLetters: number;
   const errors: string[] = [];
   let lastExit: unknown;
+  let client: NatsClient | undefined;
 
   beforeAll(
     async () => {
@@ -102,7 +105,7 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
       const settings = { VF_DATA_DIR: dataDir, VF_NATS_PORT: String(await freePort()) };
       let program: Program = await programs.start('standalone', settings);
       const { nats } = await program.ready();
-      const client = await NatsClient.connect(nats);
+      client = await NatsClient.connect(nats);
       for (const hostId of HOSTS) await client.publishUntilStored(hostReported(hostId, VFS_OF_A_HOST));
       load = new Load(client);
 
@@ -168,7 +171,10 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
     60_000 + KILLS * 6000,
   );
 
-  afterAll(() => programs.end());
+  afterAll(async () => {
+    await client?.close();
+    await programs.end();
+  });
 
   test('every kill found it at work', () => {
     expect(load.requests.size).toBeGreaterThan(KILLS * 10);

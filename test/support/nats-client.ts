@@ -92,6 +92,7 @@ export class NatsClient {
         try {
           return await this.publish(input, { timeout: 500, ...(dedup === undefined ? {} : { dedup }) });
         } catch (error) {
+          if (this.connection.isClosed()) throw error;
           last = error;
           return undefined;
         }
