@@ -61,7 +61,7 @@ function run(what, command, args) {
 /** Installs the locked dependencies if they are not the ones that are there. */
 export function install() {
   checkNode();
-  const wanted = hashOf(['package.json', 'package-lock.json']);
+  const wanted = hashOf(['package-lock.json']);
   if (stampOf(INSTALLED) !== wanted) {
     run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
     writeFileSync(INSTALLED, wanted);

@@ -1,4 +1,9 @@
-/** `node scripts/start.mjs <program> [arguments]`: installs and builds what is missing, then runs the program in this process. */
+/**
+ * `node scripts/start.mjs <program> [arguments]`: installs and builds what is missing, then runs the program in this process.
+ *
+ * package.json calls it by `exec`: npm passes a signal on to the shell that it starts, and a shell that is not replaced dies of it
+ * and leaves the program behind. Where the shell knows no `exec` (Windows), call it directly.
+ */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build, install, root } from './prepare.mjs';

@@ -10,7 +10,7 @@ import { SettingsError, type Settings } from '#wire';
 export async function openEventLog({ eventLog, dataDir }: Settings): Promise<EventLog> {
   switch (eventLog.kind) {
     case 'memory':
-      return new MemoryLog();
+      return new MemoryLog({ name: 'memory:' });
     case 'sqlite': {
       if (eventLog.file === undefined) await mkdir(dataDir, { recursive: true });
       return SqliteLog.open(eventLog.file ?? join(dataDir, 'events.db'));

@@ -528,3 +528,48 @@ describe('adoption', () => {
     expect(cluster.events[0]?.data).toMatchObject({ tenant: 't9' });
   });
 });
+
+describe('a word that a VM started', () => {
+  test('[HOST-4] of a boot that is over is stale, whatever became of the VM', () => {
+    const cluster = running().given(reported('h1', { bootId: 'boot-2', pfs: ports(2) }));
+    expect(cluster.vm('vm1').state).toBe('stopped');
+    cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-1' })).thenIgnored('stale');
+    cluster.given(start('vm1', { hostId: 'h1' }));
+    cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-1' })).thenIgnored('stale');
+    cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-2' })).thenTypes('VmStarted');
+  });
+
+  test('[VM-12] tells each NIC of a pending start whose VF was released before', () => {
+    const cluster = twoHosts().given(
+      start('vm1', {
+        hostId: 'h1',
+        nics: [
+          { nicId: 'eth0', physicalNetwork: 'em1' },
+          { nicId: 'eth1', physicalNetwork: 'em1' },
+        ],
+      }),
+    );
+    const [allocation] = [...cluster.state.allocations.values()];
+    const allocationId = allocation?.id ?? '';
+    cluster.given(say('AllocationReleaseRequested', { hostId: 'h1', allocationId, reason: 'lost' }));
+    cluster
+      .when(started('vm1', { hostId: 'h1' }))
+      .then(
+        expected('VmStartedWithoutVf', { vmId: 'vm1', hostId: 'h1', nicId: 'eth0', allocationId }),
+        expected('VmStarted', { vmId: 'vm1', hostId: 'h1' }),
+      );
+  });
+
+  test('[VM-12] tells a pending start that lost its VF by force', () => {
+    const cluster = twoHosts().given(start('vm1', { hostId: 'h1' }));
+    cluster.given(say('PfRestoreRequested', { hostId: 'h1', pf: EM1 }));
+    cluster.when(started('vm1', { hostId: 'h1' })).thenTypes('VmStartedWithoutVf', 'VmStarted');
+  });
+});
+
+test('[VM-9] the NICs to detach are listed before anything is said of the target', () => {
+  const [refused] = running()
+    .when(say('VmMigrationRequested', { vmId: 'vm1', kind: 'live', targetHostId: 'h9' }))
+    .thenRefused('VM_HOLDS_VFS').events;
+  expect(refused?.data).toMatchObject({ holders: [{ vmId: 'vm1', vf: ZERO }] });
+});

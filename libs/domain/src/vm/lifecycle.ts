@@ -52,6 +52,7 @@ export function resolveElsewhere(decision: Decision, vm: Vm): void {
 export function decideStarted(state: State, vm: Vm, input: Input<'VmStarted'>): readonly DomainEvent[] {
   const { vmId, bootId, generation } = input.data;
   const hostId = input.data.hostId ?? vm.hostId ?? '';
+  if (isOfEarlierBoot(state, hostId, bootId)) return ignoreVm('stale')(state, vm, input);
   if (hostId !== vm.hostId && vm.held > 0) return reportElsewhere(state, vm, input, hostId);
   const isKnown = vm.state === 'running' && hostId === vm.hostId && vm.elsewhere === undefined;
   if (isKnown && (bootId === undefined || bootId === vm.bootId)) {
@@ -59,7 +60,21 @@ export function decideStarted(state: State, vm: Vm, input: Input<'VmStarted'>): 
   }
   const decision = new Decision(state, input.id);
   resolveElsewhere(decision, vm);
+  if (vm.state === 'pending') tellMissing(decision, vm, hostId);
   return decision.add('VmStarted', withGeneration({ vmId, hostId, bootId }, generation)).events;
+}
+
+/** HOST-4: of a boot that is over nothing runs any more, whatever a late message says. */
+const isOfEarlierBoot = (state: State, hostId: string, bootId: string | undefined): boolean =>
+  bootId !== undefined && state.hosts.get(hostId)?.earlierBoots.includes(bootId) === true;
+
+/** VM-12: each NIC whose VF was released before the VM was reported started runs without it. */
+function tellMissing(decision: Decision, vm: Vm, hostId: string): void {
+  for (const nic of vm.nics.values()) {
+    if (nic.type !== 'vf' || nic.allocation !== undefined || nic.degraded || nic.last === undefined) continue;
+    const { allocationId } = nic.last;
+    decision.add('VmStartedWithoutVf', { vmId: vm.id, hostId, nicId: nic.id, allocationId });
+  }
 }
 
 /**
@@ -71,11 +86,9 @@ export function decideStartedLate(state: State, vm: Vm, input: Input<'VmStarted'
   if (vm.endedBy === undefined) return ignoreVm('already-stopped')(state, vm, input);
   const { vmId, bootId, generation } = input.data;
   const hostId = input.data.hostId ?? vm.hostId ?? '';
+  if (isOfEarlierBoot(state, hostId, bootId)) return ignoreVm('stale')(state, vm, input);
   const decision = new Decision(state, input.id);
-  for (const nic of vm.nics.values()) {
-    if (nic.type !== 'vf' || nic.last === undefined) continue;
-    decision.add('VmStartedWithoutVf', { vmId, hostId, nicId: nic.id, allocationId: nic.last.allocationId });
-  }
+  tellMissing(decision, vm, hostId);
   return decision.add('VmStarted', withGeneration({ vmId, hostId, bootId }, generation)).events;
 }
 

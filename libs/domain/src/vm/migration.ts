@@ -17,15 +17,6 @@ export function decideMigration(
   const reject = (why: Refusal): readonly DomainEvent[] => [
     { type: 'VmMigrationRejected', data: withGeneration({ vmId, kind, targetHostId, ...why }, generation) },
   ];
-  const target = targetHostId === undefined ? undefined : state.hosts.get(targetHostId);
-  if (targetHostId !== undefined && target === undefined) {
-    return reject(refusal('HOST_UNKNOWN', `host ${targetHostId} has never reported`));
-  }
-  const obstacle = target === undefined ? undefined : hostObstacle(target);
-  if (obstacle !== undefined) {
-    const why = obstacle === 'HOST_LOST' ? 'not heard from, or fenced' : 'cordoned';
-    return reject(refusal(obstacle, `host ${targetHostId} is ${why}`));
-  }
   const holders = allocationsOf(vm).map(holderOf);
   if (holders.length > 0) {
     const nics = holders.map(({ nicId }) => nicId).join(', ');
@@ -36,6 +27,15 @@ export function decideMigration(
         holders,
       ),
     );
+  }
+  const target = targetHostId === undefined ? undefined : state.hosts.get(targetHostId);
+  if (targetHostId !== undefined && target === undefined) {
+    return reject(refusal('HOST_UNKNOWN', `host ${targetHostId} has never reported`));
+  }
+  const obstacle = target === undefined ? undefined : hostObstacle(target);
+  if (obstacle !== undefined) {
+    const why = obstacle === 'HOST_LOST' ? 'not heard from, or fenced' : 'cordoned';
+    return reject(refusal(obstacle, `host ${targetHostId} is ${why}`));
   }
   if (kind === 'cold' && vm.state !== 'stopped') {
     return reject(refusal('VM_RUNNING', `VM ${vmId} is ${vm.state}: a cold migration needs it stopped`));
