@@ -124,9 +124,24 @@ async function startProgram(
 }
 
 async function stopProgram(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
   await ended;
+}
+
+/** Measures while the program lives: one that dies would be waited for for ever. */
+async function whileItLives<T>(child: ChildProcess, measuring: Promise<T>): Promise<T> {
+  let onExit = (): void => undefined;
+  const died = new Promise<never>((_, reject) => {
+    onExit = () => reject(new Error('the program under measurement ended by itself'));
+    child.once('exit', onExit);
+  });
+  try {
+    return await Promise.race([measuring, died]);
+  } finally {
+    child.off('exit', onExit);
+  }
 }
 
 /** A chain under measurement: how to publish to it, and which messages are its outcomes. */
@@ -170,13 +185,14 @@ const withRaw = <T>(syncInterval: string, measure: (chain: Chain) => Promise<T>)
     await manager.streams.add({ name: 'RAW_IN', subjects: ['raw.in.>'] });
     const program = await startProgram('raw-chain.js', [url, String(OUTPUTS)]);
     try {
-      return await measure({
+      const chain: Chain = {
         connection,
         start: (vm) => [`raw.in.vm-${vm}`, startEvent(vm)],
         stop: (vm) => [`raw.in.vm-${vm}`, stopEvent(vm)],
         outcomes: 'raw.out.>',
         isOutcome: (subject) => subject === 'raw.out.outcome',
-      });
+      };
+      return await whileItLives(program, measure(chain));
     } finally {
       await stopProgram(program);
       await connection.close();
@@ -203,13 +219,14 @@ const withOurs = <T>(syncInterval: string, measure: (chain: Chain) => Promise<T>
       }
       await registered.reach(HOSTS);
       const subject = (vm: number, type: string): string => inputSubject('default', 'vm', `vm-${vm}`, type);
-      return await measure({
+      const chain: Chain = {
         connection,
         start: (vm) => [subject(vm, 'VmStartRequested'), startEvent(vm)],
         stop: (vm) => [subject(vm, 'VmStopped'), stopEvent(vm)],
         outcomes: 'vf.out.default.vm.>',
         isOutcome: (outcome) => /\.(VmStartAccepted|VmStartFailed|VmStopped)$/.test(outcome),
-      });
+      };
+      return await whileItLives(program, measure(chain));
     } finally {
       await stopProgram(program);
       await connection.close();

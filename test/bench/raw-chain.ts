@@ -10,6 +10,8 @@ import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from '@nats-io/
 import { connect } from '@nats-io/transport-node';
 
 const IN_FLIGHT = 64;
+/** A slow disk is what is measured, not a fault: milliseconds. */
+const PATIENCE = 60_000;
 const [url = '', outputs = '2'] = process.argv.slice(2);
 const connection = await connect({ servers: url });
 const manager = await jetstreamManager(connection);
@@ -36,10 +38,14 @@ for await (const message of await consumer.consume({ max_messages: 1024 })) {
   const { data } = message;
   const expected = appended++;
   void (async () => {
-    await stream.publish('raw.log', data, { expect: { lastSequence: expected } });
+    await stream.publish('raw.log', data, { expect: { lastSequence: expected }, timeout: PATIENCE });
     const stored: Promise<unknown>[] = [];
     for (let output = 1; output <= Number(outputs); output++) {
-      stored.push(stream.publish(`raw.out.${output === Number(outputs) ? 'outcome' : 'event'}`, data));
+      stored.push(
+        stream.publish(`raw.out.${output === Number(outputs) ? 'outcome' : 'event'}`, data, {
+          timeout: PATIENCE,
+        }),
+      );
     }
     await Promise.all(stored);
     inFlight--;

@@ -8,7 +8,7 @@ import { jetStreamErrorCode } from './nats-errors.js';
 import { headersOf } from './nats-headers.js';
 import { OrderedReader, type Room } from './nats-reader.js';
 import { getStoredMessage } from './nats-stored-message.js';
-import { streamInfo } from './nats-streams.js';
+import { publishedSubject, streamInfo } from './nats-streams.js';
 
 /** Watching keeps nothing, so it may ask for much at once. */
 const WATCH_ROOM: Room = { messages: 8_192, bytes: 16 * 1024 * 1024 };
@@ -37,7 +37,8 @@ export class NatsInput implements InputStream {
   async get(sequence: number): Promise<InputMessage | undefined> {
     // The server takes 0 for "no sequence given".
     if (sequence < 1) return undefined;
-    return getStoredMessage(this.link, INPUT_STREAM, { seq: sequence });
+    const message = await getStoredMessage(this.link, INPUT_STREAM, { seq: sequence });
+    return message && { ...message, subject: publishedSubject(message.subject) };
   }
 
   async follow(
@@ -52,13 +53,14 @@ export class NatsInput implements InputStream {
     const queue = new MessageQueue(bounds);
     const reader = new OrderedReader(this.link, {
       stream: INPUT_STREAM,
-      filter: inputsOf(cluster),
+      filter: [inputsOf(cluster)],
       after,
       created: this.#created,
       whenReplaced: 'fail',
       onMessage: (message, sequence, time) => {
         const headers = headersOf(message);
-        const { subject, data: payload } = message;
+        const subject = publishedSubject(message.subject);
+        const payload = message.data;
         queue.push(
           headers ? { sequence, time, subject, headers, payload } : { sequence, time, subject, payload },
         );
@@ -93,7 +95,7 @@ export class NatsInput implements InputStream {
       whenReplaced: 'restart',
       onMessage: ({ subject }, sequence) => {
         try {
-          onMessage({ sequence, subject });
+          onMessage({ sequence, subject: publishedSubject(subject) });
         } catch (error) {
           this.link.log('error', 'The watcher of VF_IN failed at a message', { sequence, subject, error });
         }
@@ -121,11 +123,9 @@ export class NatsInput implements InputStream {
   async purge(cluster: string, sequence: number): Promise<void> {
     // The server takes 0 for "all of them".
     if (sequence <= 1) return;
-    for (const filter of inputsOf(cluster)) {
-      await this.link.call(`Purging ${INPUT_STREAM}`, () =>
-        this.link.jetStream.streams.purge(INPUT_STREAM, { filter, seq: sequence }),
-      );
-    }
+    await this.link.call(`Purging ${INPUT_STREAM}`, () =>
+      this.link.jetStream.streams.purge(INPUT_STREAM, { filter: inputsOf(cluster), seq: sequence }),
+    );
   }
 
   async remove(sequence: number): Promise<void> {

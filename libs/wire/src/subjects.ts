@@ -21,11 +21,8 @@ export const inputSubject = (cluster: string, kind: SubjectKind, id: string, typ
 /** All inputs. */
 export const ALL_INPUTS = 'vf.in.>';
 
-/**
- * All inputs of a cluster. The first subject is no input's: what comes under it is the cluster's all the
- * same, and its leader puts it aside in the order in which it came.
- */
-export const inputsOf = (cluster: string): readonly string[] => [`vf.in.${cluster}`, `vf.in.${cluster}.>`];
+/** All inputs of a cluster. */
+export const inputsOf = (cluster: string): string => `vf.in.${cluster}.>`;
 
 /** `vf.out.<cluster>.<kind>.<id>.<Type>`. */
 export const outputSubject = (cluster: string, kind: SubjectKind, id: string, type: string): string =>
