@@ -238,6 +238,20 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         expect(await broker.input.info()).toMatchObject({ firstSequence: 11, lastSequence: 10 });
       });
 
+      test('purge does not take from a follower what it has not been given yet', async () => {
+        await publish('a', 500);
+        const follower = await broker.input.follow('a', 0, { maxMessages: 20 });
+        const [first] = (await follower.take())!;
+        const seen = [first!.sequence, ...(await takeCount(follower, 30)).map(({ sequence }) => sequence)];
+        await broker.input.purge('a', seen.at(-1)!);
+        await publish('a', 100, 501);
+        while (seen.at(-1) !== 600) seen.push(...(await follower.take())!.map(({ sequence }) => sequence));
+        // `first` is the first of its batch: the rest of that batch is not in the list.
+        expect(seen.slice(1)).toEqual(
+          Array.from({ length: seen.length - 1 }, (_, index) => seen[1]! + index),
+        );
+      });
+
       test('remove takes away one message, and does not mind when it is not there', async () => {
         await publish('a', 3);
         await broker.input.remove(2);
