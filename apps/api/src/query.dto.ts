@@ -1,8 +1,6 @@
 import 'reflect-metadata';
 import { IsOptional, Matches } from 'class-validator';
-
-const IDENTIFIER = /^[A-Za-z0-9_-]{1,64}$/;
-const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
+import { EVENT_ID, IDENTIFIER, PCI_ADDRESS } from '#wire';
 
 /** Every query may ask for an answer that is at least as new as a position. */
 export class AnyQuery {
@@ -27,7 +25,7 @@ export class HostQuery extends AnyQuery {
 }
 /** What a request led to, by its CloudEvent id. */
 export class OutcomeQuery extends AnyQuery {
-  @Matches(/^[A-Za-z0-9_:./-]{1,128}$/) id!: string;
+  @Matches(EVENT_ID) id!: string;
 }
 /** The hash chain, checked from the first event. */
 export class VerifyQuery extends AnyQuery {}

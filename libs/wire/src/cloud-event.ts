@@ -1,4 +1,5 @@
-import { EVENT_ID, isAttributeText, isRfc3339, MAX_DEPTH } from './inputs/fields.js';
+import { EVENT_ID } from './formats.js';
+import { isAttributeText, isRfc3339, MAX_DEPTH } from './inputs/fields.js';
 
 /** A CloudEvent 1.0 as it comes in: what the scheduler reads of it. */
 export interface IncomingEvent {

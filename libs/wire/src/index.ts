@@ -1,4 +1,5 @@
 export { MAX_INPUT_BYTES, readCloudEvent, type IncomingEvent, type OutgoingEvent } from './cloud-event.js';
+export { EVENT_ID, IDENTIFIER, PCI_ADDRESS } from './formats.js';
 export { INPUT_CATALOG, isInputType, type InputEntry } from './inputs/catalog.js';
 export { DataChecker } from './inputs/data-checker.js';
 export * from './inputs/host.dto.js';

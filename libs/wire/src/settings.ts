@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isIdentifier, NO_CLUSTER } from './subjects.js';
 
 /** The settings of wire.md: environment variables, read and checked once at start. */
 
@@ -199,7 +200,7 @@ function readClusters(value = '*'): readonly string[] | undefined {
   if (value === '*') return undefined;
   const clusters = value.split(',').map((cluster) => cluster.trim());
   for (const cluster of clusters) {
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster) || cluster === '_') {
+    if (!isIdentifier(cluster) || cluster === NO_CLUSTER) {
       throw new SettingsError(
         'VF_CLUSTERS',
         `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`,

@@ -1,5 +1,7 @@
 /** The subjects of wire.md, in one place: built and read here and nowhere else. */
 
+import { IDENTIFIER } from './formats.js';
+
 /** Names of the streams. */
 export const INPUT_STREAM = 'VF_IN';
 export const DEAD_STREAM = 'VF_DEAD';
@@ -8,7 +10,6 @@ export const outputStream = (cluster: string): string => `VF_OUT_${cluster}`;
 /** What a subject is about. */
 export type SubjectKind = 'vm' | 'host' | 'network' | 'cluster';
 
-const IDENTIFIER = /^[A-Za-z0-9_-]{1,64}$/;
 const KINDS: ReadonlySet<string> = new Set(['vm', 'host', 'network', 'cluster']);
 
 /** Whether a text is an identifier: `vmId`, `hostId`, `nicId`, network id, cluster or tenant. */

@@ -1,13 +1,11 @@
 import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { IsIn, IsOptional, ValidateBy, ValidateNested } from 'class-validator';
+import { IDENTIFIER, PCI_ADDRESS } from '../formats.js';
 
 /** The formats of wire.md as decorators: one name for each, so that a DTO reads like the contract. */
 
-export const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 export const UNICAST_MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/;
-export const IDENTIFIER = /^[A-Za-z0-9_-]{1,64}$/;
-export const EVENT_ID = /^[A-Za-z0-9_:./-]{1,128}$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 const ALLOCATION_ID = /^[A-Za-z0-9_-]{1,96}$/;
 const RFC3339 =
