@@ -221,7 +221,7 @@ describe('streams are deleted', () => {
     await server.stop();
   });
 
-  test('[OUT-3] VF_OUT while it runs: it is made again from the log with the next event, and equals it', async () => {
+  test('[OUT-3 acts] VF_OUT while it runs: it is made again from the log with the next event, and equals it', async () => {
     const dataDir = await programs.directory();
     const { program } = await started('standalone', { VF_DATA_DIR: dataDir });
     const client = await connected((await program.ready()).nats);
@@ -242,7 +242,7 @@ describe('streams are deleted', () => {
     expect(await program.stop()).toEqual({ code: 0, signal: null });
   });
 
-  test('[OUT-3] VF_OUT while it is stopped: it is made again at the start', async () => {
+  test('[OUT-3 acts] VF_OUT while it is stopped: it is made again at the start', async () => {
     const server = await programs.natsServer();
     const dataDir = await programs.directory();
     const settings = { VF_NATS_URL: server.url, VF_DATA_DIR: dataDir };
@@ -343,7 +343,7 @@ describe('the disk of the log is full', () => {
 });
 
 describe('two allocators on one log and one NATS', () => {
-  test('[OUT-1] one leads; kill -9 of the leader, and the other leads within 5 s', async () => {
+  test('[OUT-1 acts] one leads; kill -9 of the leader, and the other leads within 5 s', async () => {
     const dataDir = await programs.directory();
     const server = await programs.natsServer();
     const settings = { VF_NATS_URL: server.url, VF_DATA_DIR: dataDir };
@@ -391,7 +391,7 @@ describe('two allocators on one log and one NATS', () => {
     await server.stop();
   });
 
-  test('[OUT-1] two standalones with a NATS each on one log: only one can append what both decide, and all are answered', async () => {
+  test('[OUT-1 acts] two standalones with a NATS each on one log: only one can append what both decide, and all are answered', async () => {
     const dataDir = await programs.directory();
     const first = await started('standalone', { VF_DATA_DIR: dataDir });
     const client = await connected((await first.program.ready()).nats);

@@ -380,7 +380,7 @@ describe('what cannot be taken goes to VF_DEAD, byte for byte, with a reason', (
 });
 
 describe('an id is used once', () => {
-  test('[EX-6] the same id with other content is dead, the same content in another order of keys is a repeat', async () => {
+  test('[EX-6 refuses] the same id with other content is dead, the same content in another order of keys is a repeat', async () => {
     const before = (await client.dead()).length;
     const first = input('VmStartRequested', { vmId: 'twice', nics: [nic] }, { id: 'twice-1' });
     await untilServed(first);

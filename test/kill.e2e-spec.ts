@@ -194,7 +194,7 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
     expect(needed.filter((type) => !types.has(type))).toEqual([]);
   });
 
-  test('[OUT-1] every request has exactly one outcome in VF_OUT', () => {
+  test('[OUT-1 acts] every request has exactly one outcome in VF_OUT', () => {
     const outcomes = new Map<string, OutEvent[]>();
     for (const { event } of relayed) {
       if (!isOutcome(event.type)) continue;
@@ -213,7 +213,7 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
     expect([...outcomes.keys()].filter((id) => !load.requests.has(id))).toEqual([]);
   });
 
-  test('[EX-6] every fact has left an event, and no repeat has', () => {
+  test('[EX-6 acts] every fact has left an event, and no repeat has', () => {
     const causes = new Set(relayed.map(({ event }) => event.causationid));
     expect([...load.facts.keys()].filter((id) => !causes.has(id))).toEqual([]);
     // The events of one input are neighbours: a second decision of the same input would stand elsewhere.
@@ -228,11 +228,11 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
     expect(again).toEqual([]);
   });
 
-  test('[EX-1] no VF has two holders', () => {
+  test('[EX-1 acts] no VF has two holders', () => {
     expect(new Ledger(relayed).faults).toEqual([]);
   });
 
-  test('[OUT-3] VF_OUT has no gap and no double, and is the log byte for byte', () => {
+  test('[OUT-3 acts] VF_OUT has no gap and no double, and is the log byte for byte', () => {
     expect(relayed[0]?.sequence).toBe(1);
     expect(differences(relayed, log.records)).toEqual([]);
     const times = relayed.map(({ event }) => event.time);

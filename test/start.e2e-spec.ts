@@ -178,7 +178,7 @@ describe('the main conversation', () => {
     expect(out.of(done.event.id).map(({ type }) => type)).toEqual(['PfVirtualized']);
   });
 
-  test('[OUT-3] [OUT-4] a start gets its VF, in the envelope of the wire contract', async () => {
+  test('[OUT-3 acts] [OUT-4 acts] a start gets its VF, in the envelope of the wire contract', async () => {
     const { client } = running;
     const attributes = { correlationid: 'job-17', traceparent: TRACE };
     const start = vmStart('vm1', { attributes, id: 'job-17/start' });
@@ -257,7 +257,7 @@ describe('the main conversation', () => {
     });
   });
 
-  test('[VM-2] [OUT-2] without a free VF the start fails, and says why', async () => {
+  test('[VM-2 refuses] [OUT-2 refuses] without a free VF the start fails, and says why', async () => {
     const { client } = running;
     const start = vmStart('vm3');
     await client.publish(start);
@@ -276,7 +276,7 @@ describe('the main conversation', () => {
     expect(out.of(start.event.id)).toHaveLength(1);
   });
 
-  test('[EX-6] a repeat emits nothing, and the query tells its outcome', async () => {
+  test('[EX-6 quiet] a repeat emits nothing, and the query tells its outcome', async () => {
     const { client } = running;
     const start = vmStart('vm1', {
       attributes: { correlationid: 'job-17', traceparent: TRACE },
@@ -290,7 +290,7 @@ describe('the main conversation', () => {
     expect(await client.outcome('job-17/start')).toEqual(out.of('job-17/start')[1]);
   });
 
-  test('[VM-3] a stop gives the VF back, and the refused VM starts', async () => {
+  test('[VM-3 acts] a stop gives the VF back, and the refused VM starts', async () => {
     const { client } = running;
     const stop = input('VmStopped', { vmId: 'vm1', reason: 'asked for' });
     await client.publish(stop);

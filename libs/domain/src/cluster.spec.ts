@@ -21,7 +21,7 @@ describe('policy', () => {
     expect(cluster.state.policy.quotas).toEqual({});
   });
 
-  test('[EX-6] a change that changes nothing still leaves an event', () => {
+  test('[EX-6 acts] a change that changes nothing still leaves an event', () => {
     scenario().when(say('ClusterPolicyChanged', {})).thenTypes('ClusterPolicyChanged');
   });
 });
@@ -68,14 +68,14 @@ describe('time', () => {
     expect(hasDeadlines(cluster.state)).toBe(false);
   });
 
-  test('[VM-12] a stopped start is not reported overdue', () => {
+  test('[VM-12 quiet] a stopped start is not reported overdue', () => {
     scenario(reported('h1', { pfs: ports(2) }))
       .given(start('vm1'), stopped('vm1'), start('vm2'), started('vm2'))
       .when(say('Tick', {}, { after: 1000 }))
       .thenTypes('HostLost');
   });
 
-  test('[VM-10] at a tick the NIC that waits longest is served first', () => {
+  test('[VM-10 acts] at a tick the NIC that waits longest is served first', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) })).given(start('vm0'));
     for (const vmId of ['vm3', 'vm1', 'vm2'])
       cluster.given(start(vmId, { nics: [nic('eth0', { onExhaustion: 'fallback' })] }));

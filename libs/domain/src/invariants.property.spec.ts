@@ -252,7 +252,7 @@ describe(`any history (seed ${parameters.seed})`, () => {
     );
   });
 
-  test('[HOST-5] a leader that takes over breaks no rule, and gives every host its full timeout', () => {
+  test('[HOST-5 acts] a leader that takes over breaks no rule, and gives every host its full timeout', () => {
     fc.assert(
       fc.property(saneHistories, fc.nat({ max: 200 }), (history, place) => {
         const { violations } = play(history, {

@@ -9,12 +9,12 @@ describe('names', () => {
     expect(allocationId('default', 12, 'in-3')).toBe('12-de7050fd');
   });
 
-  test('[NET-9] a generated MAC is local and unicast, `02:` and 40 bits', () => {
+  test('[NET-9 acts] a generated MAC is local and unicast, `02:` and 40 bits', () => {
     for (let i = 0; i < 500; i++)
       expect(generatedMac('default', `vm${i}`, 'eth0', i)).toMatch(/^02(:[0-9a-f]{2}){5}$/);
   });
 
-  test('[NET-9] cluster, VM, NIC and attempt all count, and their boundaries too', () => {
+  test('[NET-9 acts] cluster, VM, NIC and attempt all count, and their boundaries too', () => {
     const macs = [
       generatedMac('c', 'vm', 'eth0', 0),
       generatedMac('d', 'vm', 'eth0', 0),
@@ -26,14 +26,14 @@ describe('names', () => {
     expect(new Set(macs).size).toBe(macs.length);
   });
 
-  test('[NET-9] 20,000 NICs have hardly a collision', () => {
+  test('[NET-9 acts] 20,000 NICs have hardly a collision', () => {
     const macs = new Set(
       Array.from({ length: 20_000 }, (_, i) => generatedMac('default', `vm${i}`, 'eth0', 0)),
     );
     expect(macs.size).toBeGreaterThan(19_995);
   });
 
-  test('[EX-4] a token holds its position, and differs between inputs and clusters', () => {
+  test('[EX-4 acts] a token holds its position, and differs between inputs and clusters', () => {
     expect(allocationId('default', 12, 'a')).toMatch(/^12-[0-9a-f]{8}$/);
     expect(allocationId('default', 12, 'a')).not.toBe(allocationId('default', 12, 'b'));
     expect(allocationId('default', 12, 'a')).not.toBe(allocationId('other', 12, 'a'));

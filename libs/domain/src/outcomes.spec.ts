@@ -91,7 +91,7 @@ const CASES: Record<RequestType, (cluster: Scenario) => readonly [granted: Said,
 const ALL_OUTCOMES = new Set<EventType>(Object.values(OUTCOMES).flat());
 
 describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
-  test('[OUT-1] granted, it has exactly one outcome, which comes last', () => {
+  test('[OUT-1 acts] granted, it has exactly one outcome, which comes last', () => {
     const cluster = world();
     const [granted] = CASES[type](cluster);
     expect(granted.type).toBe(type);
@@ -101,7 +101,7 @@ describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
     expect(cluster.events.at(-1)).toBe(outcomes[0]);
   });
 
-  test('[OUT-1] [OUT-2] refused, it has exactly one outcome: a stable code and a sentence for a person', () => {
+  test('[OUT-1 refuses] [OUT-2 refuses] refused, it has exactly one outcome: a stable code and a sentence for a person', () => {
     const cluster = world();
     const [, refused] = CASES[type](cluster);
     cluster.when(refused);
@@ -115,7 +115,7 @@ describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
       expect(cluster.events[0]?.data).toMatchObject({ [id]: (refused.data as never)[id] });
   });
 
-  test('[OUT-1] [EX-6] repeated, it has none', () => {
+  test('[OUT-1 quiet] [EX-6 quiet] repeated, it has none', () => {
     const cluster = world();
     for (const said of CASES[type](cluster)) {
       cluster.when({ ...said, id: `${type}-${said.digest ?? JSON.stringify(said.data)}` });
@@ -126,7 +126,7 @@ describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
 });
 
 describe('codes', () => {
-  test('[OUT-2] are those of wire.md, to the letter', () => {
+  test('[OUT-2 acts] are those of wire.md, to the letter', () => {
     const listed = `VF_EXHAUSTED HOST_UNKNOWN HOST_NOT_READY HOST_LOST HOST_CORDONED HOST_IN_USE PF_UNKNOWN
       PF_NOT_VIRTUALIZABLE PF_NOT_VIRTUALIZED PF_ALREADY_VIRTUALIZED PF_BUSY PF_LINK_DOWN PF_CORDONED PF_RESTORING
       PF_LOST PF_IDENTITY_CHANGED PF_IN_BOND VF_COUNT_OUT_OF_RANGE VF_NOT_FREE NETWORK_UNKNOWN NETWORK_IN_USE
@@ -136,7 +136,7 @@ describe('codes', () => {
     expect([...REFUSAL_CODES].sort()).toEqual(listed.split(/\s+/).sort());
   });
 
-  test('[OUT-2] a refusal carries the facts behind it', () => {
+  test('[OUT-2 acts] a refusal carries the facts behind it', () => {
     const cluster = world().when(say('HostRemovalRequested', { hostId: 'h1' }));
     const { id } = cluster.allocation('vm1');
     expect(cluster.events[0]?.data).toMatchObject({
@@ -146,7 +146,7 @@ describe('codes', () => {
 });
 
 describe('facts', () => {
-  test('[EX-6] every fact but HostReported, HostSeen and Tick leaves an event, whatever it is about', () => {
+  test('[EX-6 acts] every fact but HostReported, HostSeen and Tick leaves an event, whatever it is about', () => {
     const pf = { hostId: 'h1', pf: EM1 };
     const facts: readonly Said[] = [
       say('VmStarted', { vmId: 'vm9' }),

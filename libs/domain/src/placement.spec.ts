@@ -57,7 +57,7 @@ describe('the choice of a host', () => {
     expect(hostOf(cluster, ['em1'], { strategy: 'spread' })).toBe('z');
   });
 
-  test('[EX-3] two networks must be on one host', () => {
+  test('[EX-3 acts] two networks must be on one host', () => {
     const cluster = scenario(
       reported('h1', { pfs: ports(1, 0) }),
       reported('h2', { pfs: ports(0, 1) }),
@@ -95,7 +95,7 @@ describe('the choice of VFs on a host', () => {
     expect(on(['em1'], 1)).toEqual([vfAddress('em1', 0)]);
   });
 
-  test('[OUT-6] separate PFs, or nothing', () => {
+  test('[OUT-6 acts] separate PFs, or nothing', () => {
     const cluster = scenario(reported('h1', { pfs: ports(4, 4) }));
     const { vfs } = placed(cluster, ['', ''], { separatePfs: true });
     expect(new Set(vfs.map((vf) => vf.pf)).size).toBe(2);
@@ -104,7 +104,7 @@ describe('the choice of VFs on a host', () => {
     });
   });
 
-  test('[EX-3] finds a matching if and only if there is one: all small cases', () => {
+  test('[EX-3 acts] finds a matching if and only if there is one: all small cases', () => {
     const names = ['em1', 'em2', 'bond', ''];
     for (const [one, two] of [
       [0, 2],
@@ -131,7 +131,7 @@ describe('the choice of VFs on a host', () => {
 });
 
 describe('no place', () => {
-  test('[VM-2] misses come nearest first, and are counted by reason', () => {
+  test('[VM-2 acts] misses come nearest first, and are counted by reason', () => {
     const cluster = scenario(
       reported('h1', { pfs: [port('em1', 0), port('em2', 0, { totalVfs: 0, physicalNetwork: 'em1' })] }),
       reported('h2', { pfs: [port('em1', 1)] }),
@@ -155,7 +155,7 @@ describe('no place', () => {
     }
   });
 
-  test('[VM-2] a host with some free VFs, but too few, is the nearest miss', () => {
+  test('[VM-2 acts] a host with some free VFs, but too few, is the nearest miss', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), reported('h2', { pfs: ports(1) }));
     for (const options of [{}, { hosts: ['h1', 'h2'] }]) {
       expect(place(cluster, ['em1', 'em1'], options)).toMatchObject({
@@ -169,7 +169,7 @@ describe('no place', () => {
     }
   });
 
-  test('[VM-2] a network of no PF', () => {
+  test('[VM-2 acts] a network of no PF', () => {
     const cluster = scenario(reported('h1'), reported('h2'));
     expect(place(cluster, ['nowhere'])).toMatchObject({ reason: 'PF_UNKNOWN', summary: { PF_UNKNOWN: 2 } });
     expect(place(cluster, ['nowhere'], { hosts: ['h1', 'h2'] })).toMatchObject({
@@ -186,7 +186,7 @@ describe('no place', () => {
   });
 });
 
-describe('[VM-1] without VFs', () => {
+describe('[VM-1 acts] without VFs', () => {
   test('VMs are spread over the open hosts by their names, always the same', () => {
     const cluster = scenario(...Array.from({ length: 10 }, (_, i) => reported(`h${i}`)));
     const hosts = Array.from({ length: 200 }, (_, i) => {

@@ -6,7 +6,7 @@ import { say, scenario, Scenario } from './testing/scenario.js';
 const digest = (n: number): string => n.toString(16).padStart(13, '0').padEnd(16, '0');
 
 describe('remembered inputs', () => {
-  test('[EX-6] knows a repeat, another content under the same id, and what is new', () => {
+  test('[EX-6 acts] knows a repeat, another content under the same id, and what is new', () => {
     const inputs = new RememberedInputs(10);
     inputs.remember('a', digest(1), 7);
     expect(inputs.recall('a', digest(1))).toBe('repeat');
@@ -15,7 +15,7 @@ describe('remembered inputs', () => {
     expect([inputs.positionOf('a'), inputs.positionOf('b')]).toEqual([7, undefined]);
   });
 
-  test('[EX-6] forgets the oldest first, when there are more than it may remember', () => {
+  test('[EX-6 acts] forgets the oldest first, when there are more than it may remember', () => {
     const inputs = new RememberedInputs(3);
     for (let i = 1; i <= 8; i++) inputs.remember(`in-${i}`, digest(i), i);
     expect([5, 6, 7, 8].map((i) => inputs.recall(`in-${i}`, digest(i)))).toEqual([
@@ -27,7 +27,7 @@ describe('remembered inputs', () => {
     expect([inputs.size, inputs.oldest, inputs.newest]).toEqual([3, 6, 8]);
   });
 
-  test('[EX-6] is part of the snapshot, and goes on where it was', () => {
+  test('[EX-6 acts] is part of the snapshot, and goes on where it was', () => {
     for (const count of [0, 2, 3, 8]) {
       const inputs = new RememberedInputs(3);
       for (let i = 1; i <= count; i++) inputs.remember(`in-${i}`, digest(i), i);
@@ -40,7 +40,7 @@ describe('remembered inputs', () => {
     }
   });
 
-  test('[EX-6] a snapshot of more than a smaller memory holds keeps the newest', () => {
+  test('[EX-6 acts] a snapshot of more than a smaller memory holds keeps the newest', () => {
     const inputs = new RememberedInputs(8);
     for (let i = 1; i <= 8; i++) inputs.remember(`in-${i}`, digest(i), i);
     const small = new RememberedInputs(3);
@@ -58,7 +58,7 @@ describe('remembered inputs', () => {
 });
 
 describe('an input takes effect once', () => {
-  test('[EX-6] a repeat emits nothing, other content under its id is a conflict', () => {
+  test('[EX-6 quiet] [EX-6 refuses] a repeat emits nothing, other content under its id is a conflict', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2) })).given(start('vm1', {}, { id: 'one' }));
     const { position } = cluster.state;
     cluster.when(start('vm1', {}, { id: 'one' })).thenNothing();
@@ -73,7 +73,7 @@ describe('an input takes effect once', () => {
     expect(cluster.holds('vm1')).toEqual([]);
   });
 
-  test('[EX-6] a repeat is known after a take-over, for the log itself knows the ids', () => {
+  test('[EX-6 quiet] a repeat is known after a take-over, for the log itself knows the ids', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2) })).given(
       { ...stopped('vm9'), id: 'ignored' },
       start('vm1', {}, { id: 'one' }),
@@ -87,7 +87,7 @@ describe('an input takes effect once', () => {
     expect(cluster.recalled).toBe('repeat');
   });
 
-  test('[EX-6] [VM-13] beyond what is remembered, generation protects; it is kept as long as ids are', () => {
+  test('[EX-6 acts] [VM-13 refuses] beyond what is remembered, generation protects; it is kept as long as ids are', () => {
     const cluster = new Scenario('default', 3).given(
       reported('h1', { pfs: ports(2) }),
       start('vm1', { generation: 4 }, { id: 'one' }),

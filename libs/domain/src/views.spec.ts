@@ -20,7 +20,7 @@ import { say, scenario } from './testing/scenario.js';
 import { viewAvailability, viewHost, viewPf, viewVf, viewVm } from './views.js';
 
 describe('what an operator sees', () => {
-  test('[OUT-5] the table of the ZStack fleet: name, model, link, speed, state, available/total', () => {
+  test('[OUT-5 acts] the table of the ZStack fleet: name, model, link, speed, state, available/total', () => {
     const cluster = scenario(reported('h1', { pfs: ports(63) })).given(start('vm1'));
     const rows = [EM1, EM2, EM3, EM4].map((address) => {
       const { ifname, model, link, speedMbps, state, free, total } = viewPf(cluster.pf('h1', address));
@@ -34,7 +34,7 @@ describe('what an operator sees', () => {
     ]);
   });
 
-  test('[OUT-5] what cannot be had now is not available', () => {
+  test('[OUT-5 acts] what cannot be had now is not available', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 4, { link: 'down' })] }));
     expect(viewPf(cluster.pf('h1', EM1))).toMatchObject({
       state: 'virtualized',

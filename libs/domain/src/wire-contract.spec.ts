@@ -163,7 +163,7 @@ describe('what goes out', () => {
     }
   });
 
-  test('[OUT-3] positions go up by one, times never back, and each event has its cause', () => {
+  test('[OUT-3 acts] positions go up by one, times never back, and each event has its cause', () => {
     expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index + 1));
     for (const [index, { at, cause }] of log.entries()) {
       expect(at).toBeGreaterThanOrEqual(log[index - 1]?.at ?? 0);
@@ -171,7 +171,7 @@ describe('what goes out', () => {
     }
   });
 
-  test('[OUT-1] VfAllocated of a start come before its acceptance, neighbours of one cause', () => {
+  test('[OUT-1 acts] VfAllocated of a start come before its acceptance, neighbours of one cause', () => {
     const [first, second, third] = log.filter(({ data }) => (data as { vmId?: string }).vmId === 'vm2');
     expect([first?.type, second?.type, third?.type]).toEqual([
       'VfAllocated',
@@ -190,7 +190,7 @@ describe('what goes out', () => {
     expect(first).not.toHaveProperty('vf');
   });
 
-  test('[PF-8] every address and MAC is written as the wire has it', () => {
+  test('[PF-8 acts] every address and MAC is written as the wire has it', () => {
     const text = JSON.stringify(log);
     for (const [, address] of text.matchAll(/"(?:pf|vf|pciAddress)":"([^"]+)"/g))
       expect(address).toMatch(/^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/);

@@ -183,7 +183,7 @@ export function logConformance(name: string, make: () => Promise<LogUnderTest>):
       });
 
       test(
-        '[EX-1] of two writers at one position exactly one gets in, whole, again and again',
+        '[EX-1 refuses] of two writers at one position exactly one gets in, whole, again and again',
         async () => {
           const writers = [log, await subject.second()];
           let head = emptyHead(stream);

@@ -170,7 +170,7 @@ describe('the pipeline over memory ports', () => {
     await done;
   };
 
-  it('[OUT-3] relays each decision at its log position, with cause and correlation', async () => {
+  it('[OUT-3 acts] relays each decision at its log position, with cause and correlation', async () => {
     await begin();
     await started(world.allocator());
     await world.publish('HostReported', report(1));
@@ -195,7 +195,7 @@ describe('the pipeline over memory ports', () => {
     expect(out[2]?.hash).toBe((await world.log.head(CLUSTER)).hash);
   });
 
-  it('[EX-6] a repeat of an id emits nothing; other content under it is dead-lettered', async () => {
+  it('[EX-6 quiet] [EX-6 refuses] a repeat of an id emits nothing; other content under it is dead-lettered', async () => {
     await begin();
     await started(world.allocator());
     await world.publish('HostReported', report(1));
@@ -311,7 +311,7 @@ describe('the pipeline over memory ports', () => {
     },
   );
 
-  it('[EX-1] of two allocators that both believe to lead and decide differently, one writes and the other is deposed', async () => {
+  it('[EX-1 refuses] of two allocators that both believe to lead and decide differently, one writes and the other is deposed', async () => {
     await begin();
     const options = {
       log: world.log.connect(),
@@ -343,7 +343,7 @@ describe('the pipeline over memory ports', () => {
     await Promise.all([one.stop(), two.stop()]);
   });
 
-  it('[OUT-1] a leader that dies at any step leaves its successor each request with one outcome', async () => {
+  it('[OUT-1 acts] a leader that dies at any step leaves its successor each request with one outcome', async () => {
     // Every point between two steps: before the append, in the append, after it and before the relay.
     for (const fault of ['before', 'unknown', 'after'] as const) {
       await begin();
@@ -470,7 +470,7 @@ describe('the pipeline over memory ports', () => {
     expect(next.out()).toEqual(before);
   });
 
-  it('[EX-6] a snapshot gives the state that replay gives, remembered inputs included', async () => {
+  it('[EX-6 acts] a snapshot gives the state that replay gives, remembered inputs included', async () => {
     await begin();
     await started(world.allocator());
     await world.publish('HostReported', report(1));
@@ -538,7 +538,7 @@ describe('the pipeline over memory ports', () => {
     await expect(world.allocator().start()).rejects.toThrow(/damaged at position 2/);
   });
 
-  it('[HOST-5] the leader keeps time: a silent host is lost, and is back with its next report', async () => {
+  it('[HOST-5 acts] the leader keeps time: a silent host is lost, and is back with its next report', async () => {
     await begin();
     await started(world.allocator());
     await world.publish('ClusterPolicyChanged', { hostTimeoutSeconds: 2 });

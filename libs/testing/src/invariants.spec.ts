@@ -33,11 +33,11 @@ describe('the invariants', () => {
     good.records.map((record) => ({ ...record, body: record.body.replace(from, to) }));
 
   test('hold in a run in which nothing goes wrong', () => expect(rules({})).toEqual([]));
-  test('[EX-1] two holders of one VF', () => {
+  test('EX-1: two holders of one VF', () => {
     const records = rewritten(/"vf":"0000:82:10.2"/g, '"vf":"0000:82:10.0"');
     expect(rules({ records })).toContain('EX-1');
   });
-  test('[EX-3] a start that got too little, or from elsewhere', () => {
+  test('EX-3: a start that got too little, or from elsewhere', () => {
     const cut = good.records.filter(({ position }) => position !== 2);
     expect(rules({ records: cut })).toContain('EX-3');
     const elsewhere = good.records.map((record) =>
@@ -45,14 +45,14 @@ describe('the invariants', () => {
     );
     expect(rules({ records: elsewhere })).toContain('EX-3');
   });
-  test('[OUT-1] a request without an outcome, with two, or decided and dead', () => {
+  test('OUT-1: a request without an outcome, with two, or decided and dead', () => {
     expect(rules({ records: good.records.slice(0, -1) })).toContain('OUT-1');
     expect(rules({ records: [...good.records, ...good.records.slice(-1)] })).toContain('OUT-1');
     const { sequence } = good.messages.at(-1)!;
     const letter = { stream: 's', sequence, subject: 'x', reason: 'no', payload: new Uint8Array() };
     expect(rules({ dead: [letter] })).toContain('OUT-1');
   });
-  test('[OUT-3] a gap, a double, an order, other bytes', () => {
+  test('OUT-3: a gap, a double, an order, other bytes', () => {
     const { outputs } = good;
     expect(rules({ outputs: outputs.slice(0, -1) })).toEqual(['OUT-3']);
     expect(rules({ outputs: [...outputs, outputs.at(-1)!] })).toEqual(['OUT-3']);

@@ -21,7 +21,7 @@ expect.extend(matchers);
 const VF = vfAddress('em1', 0);
 
 describe('a simulation by hand', () => {
-  test('[OUT-1] a crash between two steps', async () => {
+  test('[OUT-1 acts] a crash between two steps', async () => {
     const site = await simulate(fleet().host('h1', { em1: 1 }));
     await site.say(start('vm1'));
     await site.crash();
@@ -32,7 +32,7 @@ describe('a simulation by hand', () => {
     await site.finish();
   });
 
-  test('[EX-1] a leader that is frozen, superseded, and wakes up writes nothing', async () => {
+  test('[EX-1 refuses] a leader that is frozen, superseded, and wakes up writes nothing', async () => {
     const site = await simulate(fleet().host('h1', { em1: 1 }));
     const first = site.leader;
     site.freeze(20_000);
@@ -54,7 +54,7 @@ describe('a simulation by hand', () => {
     await site.finish();
   });
 
-  test('[EX-6] an id that comes again with other content is a dead letter', async () => {
+  test('[EX-6 refuses] an id that comes again with other content is a dead letter', async () => {
     const site = await simulate(fleet().host('h1', { em1: 2 }));
     await site.say(start('vm1', {}, { id: 'once' }));
     await site.say(start('vm2', {}, { id: 'once' }));

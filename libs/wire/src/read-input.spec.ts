@@ -112,7 +112,7 @@ function backwards(value: unknown): unknown {
   );
 }
 
-describe('[EX-6] the digest', () => {
+describe('[EX-6 acts] the digest', () => {
   test.each(cases)(
     '%s, %s: the same for another order of keys, white space and unknown fields',
     (type, _size, data) => {
@@ -214,7 +214,7 @@ describe('what is carried through', () => {
   });
 });
 
-describe('[OUT-1] whatever is sent has an answer', () => {
+describe('[OUT-1 refuses] whatever is sent has an answer', () => {
   const answers = (message: RawInput): void => {
     const result = readInput(message);
     if (isReadable(result)) {

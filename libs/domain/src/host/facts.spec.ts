@@ -23,7 +23,7 @@ const running = () => scenario(reported('h1', { pfs: ports(2) })).given(start('v
 const tick = (after = 1) => say('Tick', {}, { after });
 
 describe('silence', () => {
-  test('[HOST-5] a silent host is lost: nothing is offered, nothing released', () => {
+  test('[HOST-5 acts] a silent host is lost: nothing is offered, nothing released', () => {
     const cluster = running();
     cluster.when(tick(87)).thenNothing();
     cluster.when(tick()).then(expected('HostLost', { hostId: 'h1', since: time(1) }));
@@ -34,7 +34,7 @@ describe('silence', () => {
     cluster.when(start('vm2')).thenRefused('HOST_LOST');
   });
 
-  test('[HOST-5] a report or a HostSeen brings it back', () => {
+  test('[HOST-5 acts] a report or a HostSeen brings it back', () => {
     const lost = () => running().given(tick(100)).thenTypes('HostLost');
     const back = expected('HostBack', { hostId: 'h1', since: time(1) });
     lost()
@@ -53,7 +53,7 @@ describe('silence', () => {
       .thenNothing();
   });
 
-  test('[HOST-5] a host that goes on being heard is not lost', () => {
+  test('[HOST-5 quiet] a host that goes on being heard is not lost', () => {
     const cluster = running();
     for (let seq = 2; seq < 10; seq++) {
       cluster
@@ -63,26 +63,26 @@ describe('silence', () => {
     }
   });
 
-  test('[HOST-5] the timeout is a policy', () => {
+  test('[HOST-5 acts] the timeout is a policy', () => {
     const cluster = running().given(say('ClusterPolicyChanged', { hostTimeoutSeconds: 5 }));
     cluster.when(tick(2)).thenTypes('HostLost');
   });
 
-  test('[HOST-5] after a take-over no host is lost before one full timeout', () => {
+  test('[HOST-5 quiet] after a take-over no host is lost before one full timeout', () => {
     const cluster = running().takenOver();
     cluster.when(tick(500)).thenNothing();
     cluster.when(tick(89)).thenNothing();
     cluster.when(tick(1)).thenTypes('HostLost');
   });
 
-  test('[HOST-5] an operator who fences a lost host ends what it held', () => {
+  test('[HOST-5 acts] an operator who fences a lost host ends what it held', () => {
     running()
       .given(tick(100))
       .when(say('HostFenced', { hostId: 'h1' }))
       .thenTypes('VfReleased', 'HostFenced');
   });
 
-  test('[HOST-5] fencing twice, or an unknown host, is ignored', () => {
+  test('[HOST-5 quiet] fencing twice, or an unknown host, is ignored', () => {
     const cluster = running().given(say('HostFenced', { hostId: 'h1' }));
     cluster.when(say('HostFenced', { hostId: 'h1' })).thenIgnored('already-fenced');
     cluster.when(say('HostFenced', { hostId: 'h9' })).thenIgnored('unknown');
@@ -91,7 +91,7 @@ describe('silence', () => {
 });
 
 describe('cordon', () => {
-  test('[HOST-6] a cordoned host gets no new allocation; what it has stays', () => {
+  test('[HOST-6 refuses] a cordoned host gets no new allocation; what it has stays', () => {
     const cluster = running();
     const cordon = (cordoned: boolean) => say('HostCordoned', { hostId: 'h1', cordoned });
     cluster.when(cordon(true)).then(expected('HostCordoned', { hostId: 'h1', cordoned: true }));
@@ -103,7 +103,7 @@ describe('cordon', () => {
     cluster.given(cordon(false)).when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[HOST-6] so does a cordoned PF', () => {
+  test('[HOST-6 refuses] so does a cordoned PF', () => {
     const cluster = running();
     const cordon = (cordoned: boolean) => say('PfCordoned', { ...where, cordoned });
     cluster.when(cordon(true)).then(expected('PfCordoned', { ...where, cordoned: true }));
@@ -117,7 +117,7 @@ describe('cordon', () => {
 describe('removal', () => {
   const remove = (hostId = 'h1') => say('HostRemovalRequested', { hostId });
 
-  test('[HOST-8] a host with held VFs is not removed; the holders are named', () => {
+  test('[HOST-8 refuses] a host with held VFs is not removed; the holders are named', () => {
     const cluster = running();
     const holders = [{ vmId: 'vm1', nicId: 'eth0', vf: ZERO, allocationId: cluster.allocation('vm1').id }];
     cluster.when(remove()).then(
@@ -131,7 +131,7 @@ describe('removal', () => {
     cluster.when(remove('h9')).thenRefused('HOST_UNKNOWN');
   });
 
-  test('[HOST-8] unless it is fenced, or holds nothing', () => {
+  test('[HOST-8 acts] unless it is fenced, or holds nothing', () => {
     running()
       .given(say('HostFenced', { hostId: 'h1' }))
       .when(remove())
@@ -147,7 +147,7 @@ describe('removal', () => {
 });
 
 describe('a lost driver', () => {
-  test('[PF-6] reclaims its VFs by force; they are not free until reported again', () => {
+  test('[PF-6 acts] reclaims its VFs by force; they are not free until reported again', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     cluster
@@ -166,14 +166,14 @@ describe('a lost driver', () => {
     expect(cluster.holds('vm2')).toEqual([vfAddress('em1', 1)]);
   });
 
-  test('[PF-6] [PF-10] a PF that comes back without VFs is split again', () => {
+  test('[PF-6 acts] [PF-10 acts] a PF that comes back without VFs is split again', () => {
     running()
       .given(say('PfDriverLost', where))
       .when(reported('h1', { seq: 2, pfs: ports(0) }))
       .thenTypes('HostChanged', 'PfVirtualizationOrdered');
   });
 
-  test('[PF-6] without holders nothing is released', () => {
+  test('[PF-6 quiet] without holders nothing is released', () => {
     running().given(stopped('vm1')).when(say('PfDriverLost', where)).then(expected('PfDriverLost', where));
   });
 });
@@ -184,7 +184,7 @@ describe('scrubbing', () => {
   const scrubbed = (allocationId: string, clean = true) =>
     say('VfScrubbed', { hostId: 'h1', vf: ZERO, allocationId, clean });
 
-  test('[SCRUB-1] on a host that scrubs, a released VF is not free until the host says clean', () => {
+  test('[SCRUB-1 acts] on a host that scrubs, a released VF is not free until the host says clean', () => {
     const cluster = held();
     const { id } = cluster.allocation('vm1');
     cluster
@@ -203,7 +203,7 @@ describe('scrubbing', () => {
     cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[SCRUB-1] elsewhere it is free at once', () => {
+  test('[SCRUB-1 quiet] elsewhere it is free at once', () => {
     running()
       .when(stopped('vm1'))
       .thenTypes('VfReleased', 'VmStopped')
@@ -211,7 +211,7 @@ describe('scrubbing', () => {
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[SCRUB-1] a report that says clean for that very allocation frees it', () => {
+  test('[SCRUB-1 acts] a report that says clean for that very allocation frees it', () => {
     const cluster = held();
     const { id } = cluster.allocation('vm1');
     const clean = (seq: number, scrubbedFor: string) =>
@@ -229,7 +229,7 @@ describe('scrubbing', () => {
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
   });
 
-  test('[EX-4] a scrub report that names another allocation changes nothing', () => {
+  test('[EX-4 refuses] a scrub report that names another allocation changes nothing', () => {
     const cluster = held();
     const first = cluster.allocation('vm1').id;
     cluster.given(stopped('vm1'), scrubbed(first), start('vm1'), stopped('vm1'));
@@ -243,7 +243,7 @@ describe('scrubbing', () => {
       .thenIgnored('unknown');
   });
 
-  test('[SCRUB-1] no answer: ScrubOverdue, and it stays out', () => {
+  test('[SCRUB-1 acts] no answer: ScrubOverdue, and it stays out', () => {
     const cluster = held();
     const { id } = cluster.allocation('vm1');
     cluster.given(stopped('vm1'), say('ClusterPolicyChanged', { hostTimeoutSeconds: 1000 }));
@@ -256,7 +256,7 @@ describe('scrubbing', () => {
     cluster.when(scrubbed(id)).thenTypes('VfScrubbed');
   });
 
-  test('[SCRUB-1] a VF that is not reported for a while is still not clean', () => {
+  test('[SCRUB-1 refuses] a VF that is not reported for a while is still not clean', () => {
     const cluster = scenario(reported('h1', { scrubs: true, pfs: ports(2) })).given(
       start('vm1'),
       stopped('vm1'),
@@ -267,7 +267,7 @@ describe('scrubbing', () => {
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
   });
 
-  test('[SCRUB-2] a VF that failed its scrub is quarantined until a clean report for that allocation', () => {
+  test('[SCRUB-2 acts] a VF that failed its scrub is quarantined until a clean report for that allocation', () => {
     const cluster = held();
     const { id } = cluster.allocation('vm1');
     cluster.given(stopped('vm1'));
@@ -284,7 +284,7 @@ describe('scrubbing', () => {
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
   });
 
-  test('[SCRUB-2] or until an operator frees it', () => {
+  test('[SCRUB-2 acts] or until an operator frees it', () => {
     const cluster = held();
     const { id } = cluster.allocation('vm1');
     cluster.given(stopped('vm1'), scrubbed(id, false));
@@ -302,7 +302,7 @@ describe('scrubbing', () => {
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
   });
 
-  test('[VM-10] a clean VF goes to a NIC that waits', () => {
+  test('[VM-10 acts] a clean VF goes to a NIC that waits', () => {
     const cluster = held().given(start('vm2', { nics: [nic('eth0', { onExhaustion: 'fallback' })] }));
     const { id } = cluster.allocation('vm1');
     cluster.given(stopped('vm1')).when(scrubbed(id)).thenTypes('VfAllocated', 'NicPromoted', 'VfScrubbed');
@@ -310,7 +310,7 @@ describe('scrubbing', () => {
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('pending');
   });
 
-  test('[SCRUB-1] a VF that its PF takes away is not scrubbed', () => {
+  test('[SCRUB-1 quiet] a VF that its PF takes away is not scrubbed', () => {
     held().when(say('PfRestoreRequested', where)).thenTypes('VfReleased', 'PfRestoreOrdered');
     held().when(say('PfDriverLost', where)).thenTypes('VfReleased', 'PfDriverLost');
     expect(port('em1', 1).vfs).toHaveLength(1);

@@ -25,13 +25,13 @@ const split = (count = 2) => scenario(reported('h1', { pfs: ports(count) }));
 const inUse = (vmId: string) => vfs('em1', 2, { 0: { usedByVmId: vmId, boundDriver: 'vfio-pci' } });
 
 describe('the first report, and the next', () => {
-  test('[HOST-9] the first registers the host with its inventory', () => {
+  test('[HOST-9 acts] the first registers the host with its inventory', () => {
     const report = host('h1', { pfs: ports(1), vms: ['a'], scrubs: true, bootedAt: '2025-12-31T00:00:00Z' });
     const { vms: _vms, ...inventory } = report;
     scenario().when(say('HostReported', report)).then(expected('HostRegistered', inventory));
   });
 
-  test('[EX-7] an unchanged report leaves nothing', () => {
+  test('[EX-7 quiet] an unchanged report leaves nothing', () => {
     const cluster = split().given(start('vm1'), started('vm1'));
     cluster.when(reported('h1', { seq: 2, pfs: ports(2) })).thenNothing();
     cluster.when(say('HostSeen', { hostId: 'h1', bootId: 'boot-1', seq: 3, digest: 'd' })).thenNothing();
@@ -87,11 +87,11 @@ describe('readiness', () => {
   const with1 = (fields: Parameters<typeof host>[1]) =>
     scenario(reported('h1', { pfs: ports(1), ...fields }));
 
-  test('[HOST-1] a host serves VFs if its IOMMU is enabled and ready', () => {
+  test('[HOST-1 acts] a host serves VFs if its IOMMU is enabled and ready', () => {
     with1({}).when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[HOST-1] enabled but not ready is said as reboot pending or firmware off', () => {
+  test('[HOST-1 refuses] enabled but not ready is said as reboot pending or firmware off', () => {
     const cluster = with1({ iommu: { enabled: true, ready: false } });
     cluster.when(start('vm1', { hostId: 'h1' })).thenRefused('HOST_NOT_READY');
     expect(cluster.events[0]?.data).toMatchObject({
@@ -120,7 +120,7 @@ describe('readiness', () => {
     });
   });
 
-  test('[HOST-1] it serves when it becomes ready, and what it has stays when it does not', () => {
+  test('[HOST-1 acts] it serves when it becomes ready, and what it has stays when it does not', () => {
     const cluster = with1({ iommu: { enabled: true, ready: false } });
     cluster
       .given(reported('h1', { seq: 2, pfs: ports(1) }))
@@ -130,7 +130,7 @@ describe('readiness', () => {
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
 
-  test('[HOST-2] it needs interrupt remapping, or unsafe interrupts allowed', () => {
+  test('[HOST-2 acts] [HOST-2 refuses] it needs interrupt remapping, or unsafe interrupts allowed', () => {
     with1({ interruptRemapping: false }).when(start('vm1')).thenRefused('HOST_NOT_READY');
     with1({ interruptRemapping: false, unsafeInterruptsAllowed: true })
       .when(start('vm1'))
@@ -143,7 +143,7 @@ describe('readiness', () => {
 });
 
 describe('observations do not take VFs', () => {
-  test('[EX-7] a report that shows a VF unused, used by another or not at all releases nothing', () => {
+  test('[EX-7 refuses] a report that shows a VF unused, used by another or not at all releases nothing', () => {
     for (const pfs of [ports(2), ports(inUse('vm7')), ports([vf('em1', 1)]), ports(0), [port('em2')]]) {
       const cluster = split().given(start('vm1'), started('vm1'));
       const { id } = cluster.allocation('vm1');
@@ -153,7 +153,7 @@ describe('observations do not take VFs', () => {
     }
   });
 
-  test('[HOST-7] a VF in use by a VM that does not hold it is not free until a report says otherwise', () => {
+  test('[HOST-7 acts] a VF in use by a VM that does not hold it is not free until a report says otherwise', () => {
     const cluster = split();
     const drift = { hostId: 'h1', pf: EM1, vf: ZERO, kind: 'USED_BY_STRANGER', observed: 'vm7' } as const;
     cluster.when(reported('h1', { seq: 2, pfs: ports(inUse('vm7')) })).then(
@@ -174,21 +174,21 @@ describe('observations do not take VFs', () => {
     cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[HOST-7] a VF bound to a pass-through driver while nobody holds it is not free', () => {
+  test('[HOST-7 refuses] a VF bound to a pass-through driver while nobody holds it is not free', () => {
     const bound = { pfs: ports(vfs('em1', 1, { 0: { boundDriver: 'vfio-pci' } })) };
     const cluster = scenario(reported('h1', bound));
     cluster.thenTypes('HostRegistered', 'DriftDetected');
     cluster.when(start('vm1')).thenRefused('VF_EXHAUSTED');
   });
 
-  test('[HOST-7] a VF in the hands of its holder is no drift, also when the holder has only just stopped', () => {
+  test('[HOST-7 quiet] a VF in the hands of its holder is no drift, also when the holder has only just stopped', () => {
     const cluster = split().given(start('vm1'), started('vm1'));
     cluster.when(reported('h1', { seq: 2, pfs: ports(inUse('vm1')) })).thenTypes('HostChanged');
     cluster.given(stopped('vm1')).when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
     expect(cluster.holds('vm2')).toEqual([ZERO]);
   });
 
-  test('[EX-1] a VF that a report gives to another PF stays with its holder', () => {
+  test('[EX-1 refuses] a VF that a report gives to another PF stays with its holder', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1, 1) })).given(start('vm1'), started('vm1'));
     cluster.given(reported('h1', { seq: 2, pfs: ports([], [vf('em1', 0), vf('em2', 0)]) }));
     expect(cluster.holds('vm1')).toEqual([ZERO]);
@@ -199,7 +199,7 @@ describe('observations do not take VFs', () => {
       .thenRefused('VF_EXHAUSTED');
   });
 
-  test('[EX-1] a free VF that goes over to another PF is one VF, in either order', () => {
+  test('[EX-1 acts] a free VF that goes over to another PF is one VF, in either order', () => {
     const [em1, em2] = [port('em1', []), port('em2', [vf('em1', 0), vf('em2', 0)])];
     for (const pfs of [
       [em1, em2],
@@ -217,7 +217,7 @@ describe('a new boot', () => {
   const running = () =>
     scenario(reported('h1', { pfs: ports(2), vms: [] }), start('vm1', { hostId: 'h1' }), started('vm1'));
 
-  test('[HOST-4] releases what the boot before held, before anything else', () => {
+  test('[HOST-4 acts] releases what the boot before held, before anything else', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     cluster.when(reported('h1', { bootId: 'boot-2', pfs: ports(0) })).then(
@@ -234,7 +234,7 @@ describe('a new boot', () => {
     );
   });
 
-  test('[HOST-4] keeps what the same report shows in use by its holder', () => {
+  test('[HOST-4 quiet] keeps what the same report shows in use by its holder', () => {
     const cluster = running();
     cluster
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(inUse('vm1')), vms: ['vm1'] }))
@@ -243,7 +243,7 @@ describe('a new boot', () => {
     expect(cluster.vm('vm1').state).toBe('running');
   });
 
-  test('[HOST-4] keeps what a VmStarted of this boot holds', () => {
+  test('[HOST-4 quiet] keeps what a VmStarted of this boot holds', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2) })).given(
       start('vm1'),
       say('VmStarted', { vmId: 'vm1', hostId: 'h1', bootId: 'boot-2' }),
@@ -253,14 +253,14 @@ describe('a new boot', () => {
     cluster.when(reported('h1', { bootId: 'boot-3', pfs: ports(2) })).thenTypes('VfReleased', 'HostChanged');
   });
 
-  test('[HOST-4] its VFs are unknown until reported', () => {
+  test('[HOST-4 acts] its VFs are unknown until reported', () => {
     const cluster = running().given(reported('h1', { bootId: 'boot-2', pfs: ports(0) }));
     cluster.when(start('vm1')).thenRefused('PF_BUSY');
     cluster.given(say('PfVirtualized', { hostId: 'h1', pf: EM1, vfs: vfs('em1', 2) }));
     cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[HOST-5] ends a fence, and brings a lost host back', () => {
+  test('[HOST-5 acts] ends a fence, and brings a lost host back', () => {
     const cluster = running().given(say('HostFenced', { hostId: 'h1' }));
     cluster.when(reported('h1', { seq: 2, pfs: ports(2) })).thenNothing();
     cluster.when(start('vm1')).thenRefused('HOST_LOST');
@@ -271,7 +271,7 @@ describe('a new boot', () => {
 });
 
 describe('order of reports', () => {
-  test('[HOST-9] a seq that is not above the last, and a report of an earlier boot, change nothing', () => {
+  test('[HOST-9 refuses] a seq that is not above the last, and a report of an earlier boot, change nothing', () => {
     const cluster = split();
     const other = { pfs: ports(1) };
     cluster.when(reported('h1', { seq: 1, ...other })).thenNothing();
@@ -286,7 +286,7 @@ describe('order of reports', () => {
       .thenTypes('HostChanged', 'DriftDetected');
   });
 
-  test('[HOST-9] a boot that began earlier is an earlier boot, though it was never seen', () => {
+  test('[HOST-9 refuses] a boot that began earlier is an earlier boot, though it was never seen', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2), bootedAt: '2025-12-31T12:00:00Z' }));
     cluster
       .when(reported('h1', { bootId: 'boot-0', seq: 9, pfs: ports(0), bootedAt: '2025-12-31T11:00:00Z' }))
@@ -296,7 +296,7 @@ describe('order of reports', () => {
       .thenTypes('HostChanged');
   });
 
-  test('[HOST-9] HostSeen has its place in the order too', () => {
+  test('[HOST-9 acts] HostSeen has its place in the order too', () => {
     const cluster = split().given(say('HostSeen', { hostId: 'h1', bootId: 'boot-1', seq: 7, digest: 'd' }));
     cluster.when(reported('h1', { seq: 6, pfs: ports(1) })).thenNothing();
     cluster.when(reported('h1', { seq: 8, pfs: ports(1) })).thenTypes('HostChanged', 'DriftDetected');
@@ -304,7 +304,7 @@ describe('order of reports', () => {
 });
 
 describe('devices', () => {
-  test('[PF-7] addresses come from the report, whatever they are', () => {
+  test('[PF-7 acts] addresses come from the report, whatever they are', () => {
     const odd = { pciAddress: '0001:af:1f.7', index: 0 };
     const cluster = scenario(reported('h1', { pfs: ports([odd, vf('em1', 0, { index: 1 })], 2) }));
     cluster.given(start('vm1'));
@@ -313,13 +313,13 @@ describe('devices', () => {
     expect(cluster.holds('vm2')).toEqual(['0000:82:10.1']);
   });
 
-  test('[PF-8] addresses come out as they are written on the wire', () => {
+  test('[PF-8 acts] addresses come out as they are written on the wire', () => {
     const cluster = split(5).given(start('vm1'));
     for (const address of [EM1, EM2, ...cluster.pf('h1', EM1).vfs.map((v) => v.report.pciAddress)])
       expect(address).toMatch(/^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/);
   });
 
-  test('[PF-9] other hardware at the address serves nothing until an operator accepts it', () => {
+  test('[PF-9 acts] [PF-9 refuses] other hardware at the address serves nothing until an operator accepts it', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 2, { serial: 'A1' })] })).given(start('vm1'));
     const changed = [port('em1', 2, { serial: 'B2' })];
     const drift = {
@@ -350,7 +350,7 @@ describe('devices', () => {
     cluster.when(reported('h1', { seq: 4, pfs: changed })).thenNothing();
   });
 
-  test('[PF-9] what one side does not know says nothing', () => {
+  test('[PF-9 quiet] what one side does not know says nothing', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 1)] }));
     cluster
       .when(reported('h1', { seq: 2, pfs: [port('em1', 1, { serial: 'A1' })] }))
@@ -362,7 +362,7 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'DriftDetected');
   });
 
-  test('[PF-9] other hardware is not split again after a reboot', () => {
+  test('[PF-9 refuses] other hardware is not split again after a reboot', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 2, { serial: 'A1' })] }));
     const boot2 = (seq: number) =>
       reported('h1', { bootId: 'boot-2', seq, pfs: [port('em1', 0, { serial: 'B2' })] });
@@ -376,7 +376,7 @@ describe('devices', () => {
     cluster.when(boot2(2)).thenTypes('PfVirtualizationOrdered');
   });
 
-  test('[PF-10] after a reboot with count 0 the host is told to split again', () => {
+  test('[PF-10 acts] after a reboot with count 0 the host is told to split again', () => {
     split(4)
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(0) }))
       .then(
@@ -391,7 +391,7 @@ describe('devices', () => {
       );
   });
 
-  test('[PF-10] when the link is down, once it is up', () => {
+  test('[PF-10 acts] when the link is down, once it is up', () => {
     const down = [port('em1', 0, { link: 'down' })];
     const rebooted = () =>
       scenario(reported('h1', { pfs: [port('em1', 4)] })).given(
@@ -412,7 +412,7 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'PfVirtualizationOrdered');
   });
 
-  test('[PF-10] when the host is not ready, once it is', () => {
+  test('[PF-10 acts] when the host is not ready, once it is', () => {
     const notReady = { iommu: { enabled: true, ready: false }, bootId: 'boot-2', pfs: [port('em1', 0)] };
     scenario(reported('h1', { pfs: [port('em1', 4)] }))
       .given(reported('h1', notReady))
@@ -421,7 +421,7 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'PfVirtualizationOrdered');
   });
 
-  test('[PF-10] count right: nothing; another count: drift, never a silent restore', () => {
+  test('[PF-10 quiet] count right: nothing; another count: drift, never a silent restore', () => {
     split(4)
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(4) }))
       .thenTypes('HostChanged');
@@ -437,13 +437,13 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'DriftResolved');
   });
 
-  test('[PF-10] without a reboot a count of 0 is drift, and is not mended', () => {
+  test('[PF-10 quiet] without a reboot a count of 0 is drift, and is not mended', () => {
     split(4)
       .when(reported('h1', { seq: 2, pfs: ports(0) }))
       .thenTypes('HostChanged', 'DriftDetected');
   });
 
-  test('[PF-10] a PF that nobody wanted split, or that was restored, is left alone', () => {
+  test('[PF-10 quiet] a PF that nobody wanted split, or that was restored, is left alone', () => {
     split(0)
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(0) }))
       .thenTypes('HostChanged');
@@ -453,14 +453,14 @@ describe('devices', () => {
       .thenTypes('HostChanged');
   });
 
-  test('[PF-10] a split that was under way is ordered again', () => {
+  test('[PF-10 acts] a split that was under way is ordered again', () => {
     split(0)
       .given(say('PfVirtualizeRequested', { hostId: 'h1', pf: EM1, numVfs: 3 }))
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(0) }))
       .thenTypes('HostChanged', 'PfVirtualizationOrdered');
   });
 
-  test('[PF-14] a device unseen while in use is marked, never deleted, and never becomes free by itself', () => {
+  test('[PF-14 acts] a device unseen while in use is marked, never deleted, and never becomes free by itself', () => {
     const cluster = split().given(start('vm1'), started('vm1'));
     cluster.when(reported('h1', { seq: 2, pfs: ports([vf('em1', 1)]) })).then(
       expected('HostChanged', {
@@ -485,7 +485,7 @@ describe('devices', () => {
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[PF-14] once its holder has let it go, a VF that is not there is forgotten', () => {
+  test('[PF-14 quiet] once its holder has let it go, a VF that is not there is forgotten', () => {
     const cluster = split(1).given(start('vm1'), reported('h1', { seq: 2, pfs: ports(0) }), stopped('vm1'));
     cluster.given(reported('h1', { seq: 3, pfs: ports(0) }));
     expect(cluster.pf('h1', EM1).vfs).toEqual([]);
@@ -493,7 +493,7 @@ describe('devices', () => {
     cluster.when(reported('h1', { seq: 4, pfs: ports(0) })).thenNothing();
   });
 
-  test('[PF-14] an unseen PF serves nothing and comes back', () => {
+  test('[PF-14 acts] an unseen PF serves nothing and comes back', () => {
     const cluster = split().given(start('vm1'), reported('h1', { seq: 2, pfs: [port('em2')] }));
     expect(cluster.pf('h1', EM1).lost).toBe(true);
     cluster.when(start('vm2')).thenRefused('PF_LOST');

@@ -35,7 +35,7 @@ const busy = () =>
   );
 
 describe('split', () => {
-  test('[PF-1] the states of the ZStack fleet, and of a PF from split to restore', () => {
+  test('[PF-1 acts] the states of the ZStack fleet, and of a PF from split to restore', () => {
     const cluster = zstack();
     const state = (pf: string = EM1) => viewPf(cluster.pf('h1', pf)).state;
     expect([EM1, EM2, EM3, '0000:06:00.1'].map(state)).toEqual([
@@ -58,14 +58,14 @@ describe('split', () => {
     expect(state()).toBe('lost');
   });
 
-  test('[PF-2] a PF is split into 1 to totalVfs VFs', () => {
+  test('[PF-2 acts] a PF is split into 1 to totalVfs VFs', () => {
     for (const numVfs of [1, 63])
       zstack()
         .when(order(numVfs))
         .then(expected('PfVirtualizationOrdered', { ...where, numVfs }));
   });
 
-  test('[PF-2] anything else is refused', () => {
+  test('[PF-2 refuses] anything else is refused', () => {
     for (const numVfs of [0, 64, -1]) {
       zstack()
         .when(order(numVfs))
@@ -80,7 +80,7 @@ describe('split', () => {
     }
   });
 
-  test('[PF-2] it must be there, able, up, and on a ready host that is heard', () => {
+  test('[PF-2 refuses] it must be there, able, up, and on a ready host that is heard', () => {
     zstack()
       .when(order(1, EM1, 'h9'))
       .thenRefused('HOST_UNKNOWN');
@@ -99,7 +99,7 @@ describe('split', () => {
     zstack().given(say('PfDriverLost', where)).when(order(1)).thenRefused('PF_LOST');
   });
 
-  test('[PF-3] the number of VFs changes only through 0', () => {
+  test('[PF-3 refuses] the number of VFs changes only through 0', () => {
     const cluster = busy();
     const holders = ['vm1', 'vm2'].map((vmId) => ({
       vmId,
@@ -123,7 +123,7 @@ describe('split', () => {
     cluster.when(order(8)).thenRefused('PF_BUSY');
   });
 
-  test('[PF-3] a report of a split into other VFs is rejected', () => {
+  test('[PF-3 refuses] a report of a split into other VFs is rejected', () => {
     const cluster = busy();
     cluster.when(done(4)).thenRefused('PF_ALREADY_VIRTUALIZED');
     expect(cluster.events[0]).toMatchObject({
@@ -134,7 +134,7 @@ describe('split', () => {
     cluster.given(restore()).when(done(3)).thenRefused('PF_RESTORING');
   });
 
-  test('[PF-7] what comes is what the host says', () => {
+  test('[PF-7 acts] what comes is what the host says', () => {
     const cluster = zstack().given(order(2));
     cluster.when(done(2)).then(expected('PfVirtualized', { ...where, vfs: vfs('em1', 2) }));
     expect(vfs('em1', 2).map(({ pciAddress }) => pciAddress)).toEqual(['0000:82:10.0', '0000:82:10.2']);
@@ -151,7 +151,7 @@ describe('split', () => {
     cluster.when(done(2)).thenIgnored('already-virtualized');
   });
 
-  test('[PF-11] a second PF of the same bond is split with a warning, or refused by policy', () => {
+  test('[PF-11 acts] [PF-11 refuses] a second PF of the same bond is split with a warning, or refused by policy', () => {
     const bonded = () =>
       scenario(reported('h1', { pfs: [port('em1', 2, { bond: 'b0' }), port('em2', 0, { bond: 'b0' })] }));
     bonded()
@@ -174,7 +174,7 @@ describe('split', () => {
       .then(expected('PfVirtualizationOrdered', { hostId: 'h1', pf: EM2, numVfs: 4 }));
   });
 
-  test('[PF-12] known hardware limits are said on split, and on a start that they concern', () => {
+  test('[PF-12 acts] known hardware limits are said on split, and on a start that they concern', () => {
     const pf = port('em1', 0, { model: 'BCM57810 NetXtreme II', driver: 'bnx2x' });
     const cluster = scenario(reported('h1', { pfs: [pf] })).given(order(2));
     expect(cluster.events[0]?.data).toMatchObject({
@@ -188,7 +188,7 @@ describe('split', () => {
     expect(JSON.stringify(cluster.events)).not.toContain('warnings');
   });
 
-  test('[PF-15] a split that failed leaves the PF as the next report shows it', () => {
+  test('[PF-15 acts] a split that failed leaves the PF as the next report shows it', () => {
     const failed = say('PfVirtualizationFailed', { ...where, reason: 'no MMIO', numVfs: 8 });
     const cluster = zstack().given(order(8));
     cluster.when(failed).then(expected('PfVirtualizationFailed', { ...where, reason: 'no MMIO', numVfs: 8 }));
@@ -199,7 +199,7 @@ describe('split', () => {
     zstack().given(order(8), failed).when(order(4)).thenTypes('PfVirtualizationOrdered');
   });
 
-  test('[PF-15] fewer VFs than ordered are accepted, with a warning and drift', () => {
+  test('[PF-15 acts] fewer VFs than ordered are accepted, with a warning and drift', () => {
     const cluster = zstack().given(order(4));
     cluster
       .when(done(3))
@@ -231,7 +231,7 @@ describe('split', () => {
 });
 
 describe('restore', () => {
-  test('[PF-4] unload releases the VFs in use first, by force', () => {
+  test('[PF-4 acts] unload releases the VFs in use first, by force', () => {
     for (const onBusy of [undefined, 'unload'] as const) {
       const cluster = busy();
       const ids = ['vm1', 'vm2'].map((vmId) => cluster.allocation(vmId).id) as [string, string];
@@ -251,7 +251,7 @@ describe('restore', () => {
     }
   });
 
-  test('[PF-4] reject refuses and lists the holders', () => {
+  test('[PF-4 refuses] reject refuses and lists the holders', () => {
     const cluster = busy();
     const holders = ['vm1', 'vm2'].map((vmId, index) => ({
       vmId,
@@ -273,13 +273,13 @@ describe('restore', () => {
     cluster.when(restore('unload')).thenTypes('VfReleased', 'VfReleased', 'NicDegraded', 'PfRestoreOrdered');
   });
 
-  test('[PF-4] without VFs in use it is only ordered', () => {
+  test('[PF-4 quiet] without VFs in use it is only ordered', () => {
     scenario(reported('h1', { pfs: ports(3) }))
       .when(restore('reject'))
       .then(expected('PfRestoreOrdered', where));
   });
 
-  test('[PF-4] what is not split is not restored', () => {
+  test('[PF-4 refuses] what is not split is not restored', () => {
     zstack().when(restore()).thenRefused('PF_NOT_VIRTUALIZED');
     zstack().given(order(2)).when(restore()).thenRefused('PF_BUSY');
     busy().given(restore()).when(restore()).thenRefused('PF_RESTORING');
@@ -288,7 +288,7 @@ describe('restore', () => {
       .thenRefused('PF_NOT_VIRTUALIZABLE');
   });
 
-  test('[PF-5] from the order on the PF gets no new allocation', () => {
+  test('[PF-5 refuses] from the order on the PF gets no new allocation', () => {
     const cluster = busy().given(restore());
     cluster.when(start('vm3')).thenRefused('PF_RESTORING');
     cluster.when(start('vm3', { hostId: 'h1' })).thenRefused('PF_RESTORING');
@@ -300,7 +300,7 @@ describe('restore', () => {
     cluster.when(start('vm3')).thenRefused('PF_RESTORING');
   });
 
-  test('[PF-5] PfRestored, PfRestoreFailed or a report without VFs ends it', () => {
+  test('[PF-5 acts] PfRestored, PfRestoreFailed or a report without VFs ends it', () => {
     const restoring = () => busy().given(restore());
     restoring().when(say('PfRestored', where)).then(expected('PfRestored', where));
     const failed = restoring().when(say('PfRestoreFailed', { ...where, reason: 'busy' }));
@@ -313,7 +313,7 @@ describe('restore', () => {
     byReport.when(say('PfRestored', where)).thenIgnored('already-restored');
   });
 
-  test('[PF-15] a restore that failed leaves the PF as the next report shows it', () => {
+  test('[PF-15 acts] a restore that failed leaves the PF as the next report shows it', () => {
     const cluster = busy().given(restore(), say('PfRestoreFailed', { ...where, reason: 'busy' }));
     cluster
       .when(reported('h1', { seq: 2, pfs: ports([vf('em1', 0)]) }))
@@ -321,7 +321,7 @@ describe('restore', () => {
     expect(viewPf(cluster.pf('h1', EM1))).toMatchObject({ state: 'virtualized', total: 1 });
   });
 
-  test('[PF-16] a restore that nobody ordered is accepted, with its forced releases, and drift', () => {
+  test('[PF-16 acts] a restore that nobody ordered is accepted, with its forced releases, and drift', () => {
     const cluster = busy();
     const ids = ['vm1', 'vm2'].map((vmId) => cluster.allocation(vmId).id) as [string, string];
     cluster
@@ -338,7 +338,7 @@ describe('restore', () => {
     cluster.given(order(2)).when(say('PfRestored', where)).thenRefused('PF_BUSY');
   });
 
-  test('[PF-10] ordering a restore sets the wanted number to 0', () => {
+  test('[PF-10 acts] ordering a restore sets the wanted number to 0', () => {
     const cluster = busy().given(restore(), say('PfRestored', where), stopped('vm1'), stopped('vm2'));
     expect(cluster.pf('h1', EM1).wanted).toBe(0);
     cluster.when(reported('h1', { bootId: 'boot-2', pfs: ports(0) })).thenTypes('HostChanged');

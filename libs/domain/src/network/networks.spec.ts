@@ -30,7 +30,7 @@ const on = (networkId: string, fields = {}) => ({ nics: [{ nicId: 'eth0', networ
 const fleet = () => scenario(...networks(), reported('h1', { pfs: ports(2, 2) }));
 
 describe('definitions', () => {
-  test('[NET-1] SR-IOV is for L2NoVlanNetwork and L2VlanNetwork', () => {
+  test('[NET-1 acts] SR-IOV is for L2NoVlanNetwork and L2VlanNetwork', () => {
     for (const said of [l2(), l2({ type: 'L2VlanNetwork', vlanId: 7 })])
       scenario()
         .when(said)
@@ -40,7 +40,7 @@ describe('definitions', () => {
       .thenTypes('L2NetworkAccepted');
   });
 
-  test('[NET-1] on a VXLAN network it is refused', () => {
+  test('[NET-1 refuses] on a VXLAN network it is refused', () => {
     scenario()
       .when(l2({ type: 'VxlanNetwork' }))
       .then(
@@ -52,7 +52,7 @@ describe('definitions', () => {
       );
   });
 
-  test('[NET-2] an L3 network has SR-IOV only if its L2 network has', () => {
+  test('[NET-2 acts] an L3 network has SR-IOV only if its L2 network has', () => {
     const said = l3();
     scenario(l2())
       .when(said)
@@ -62,7 +62,7 @@ describe('definitions', () => {
       .thenTypes('L3NetworkAccepted');
   });
 
-  test('[NET-2] else it is refused', () => {
+  test('[NET-2 refuses] else it is refused', () => {
     scenario(l2({ sriov: false }))
       .when(l3())
       .then(
@@ -76,7 +76,7 @@ describe('definitions', () => {
     scenario().when(l3()).thenRefused('NETWORK_UNKNOWN');
   });
 
-  test('[NET-8] a network in use is not removed', () => {
+  test('[NET-8 refuses] a network in use is not removed', () => {
     const cluster = fleet().given(start('vm1', on('net1')));
     cluster.when(remove('l2-1')).then(
       expected('NetworkRemovalRejected', {
@@ -90,7 +90,7 @@ describe('definitions', () => {
     cluster.when(remove('nothing')).thenRefused('NETWORK_UNKNOWN');
   });
 
-  test('[NET-8] one that nobody uses is', () => {
+  test('[NET-8 acts] one that nobody uses is', () => {
     const cluster = fleet().given(start('vm1', on('net1')), say('VmDestroyed', { vmId: 'vm1' }));
     cluster.when(remove('net1')).then(expected('NetworkRemoved', { id: 'net1' }));
     cluster.when(remove('l2-1')).then(expected('NetworkRemoved', { id: 'l2-1' }));
@@ -101,7 +101,7 @@ describe('definitions', () => {
 });
 
 describe('VF NICs on networks', () => {
-  test('[NET-3] the VF comes from a PF of the physical interface, with the VLAN', () => {
+  test('[NET-3 acts] the VF comes from a PF of the physical interface, with the VLAN', () => {
     const cluster = fleet().given(start('vm1', on('net1')));
     expect(cluster.events[0]?.data).toMatchObject({
       pf: EM1,
@@ -114,7 +114,7 @@ describe('VF NICs on networks', () => {
     expect(cluster.events[0]?.data).not.toMatchObject({ vlanId: expect.anything() });
   });
 
-  test('[NET-3] the physical network may be named, or a bond; the default is the ifname', () => {
+  test('[NET-3 acts] the physical network may be named, or a bond; the default is the ifname', () => {
     const pfs = [port('em1', 1, { physicalNetwork: 'phys' }), port('em2', 1, { bond: 'bond0' })];
     const cluster = scenario(reported('h1', { pfs }));
     cluster.when(start('vm1', { nics: [nic('eth0', { physicalNetwork: 'em1' })] })).thenRefused('PF_UNKNOWN');
@@ -124,13 +124,13 @@ describe('VF NICs on networks', () => {
     expect(cluster.holds('vm2')).toEqual([vfAddress('em2', 0)]);
   });
 
-  test('[NET-4] on a network whose PF is not split a start fails with PF_NOT_VIRTUALIZED', () => {
+  test('[NET-4 refuses] on a network whose PF is not split a start fails with PF_NOT_VIRTUALIZED', () => {
     scenario(...networks(), reported('h1', { pfs: ports(0, 2) }))
       .when(start('vm1', on('net1')))
       .thenRefused('PF_NOT_VIRTUALIZED');
   });
 
-  test('[NET-5] services that a VF goes around are refused', () => {
+  test('[NET-5 refuses] services that a VF goes around are refused', () => {
     const kinds: Record<L3Kind, readonly [boolean, boolean]> = {
       public: [false, false],
       flat: [false, false],
@@ -161,7 +161,7 @@ describe('VF NICs on networks', () => {
     }
   });
 
-  test('[NET-6] a VF NIC takes no QoS limit, with or without a network', () => {
+  test('[NET-6 refuses] a VF NIC takes no QoS limit, with or without a network', () => {
     const cluster = fleet();
     const qos = { outboundMbps: 100 };
     cluster.when(start('vm1', on('net2', { qos }))).thenRefused('SERVICE_UNSUPPORTED_ON_VF');
@@ -169,7 +169,7 @@ describe('VF NICs on networks', () => {
     cluster.when(start('vm1', on('net2', { qos: {} }))).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[NET-7] SR-IOV switched off: running VMs keep their VFs, the next start fails', () => {
+  test('[NET-7 acts] [NET-7 refuses] SR-IOV switched off: running VMs keep their VFs, the next start fails', () => {
     const off = [
       say('L3NetworkDefined', { l3Id: 'net1', l2Id: 'l2-1', kind: 'flat', sriov: false }),
       say('L2NetworkDefined', {
@@ -198,7 +198,7 @@ describe('MACs', () => {
   const mac = '52:54:00:00:00:01';
   const withMac = (vmId: string, nicId = 'eth0') => start(vmId, { nics: [nic(nicId, { mac })] });
 
-  test('[NET-9] a MAC that is asked for twice is refused, naming the holder', () => {
+  test('[NET-9 refuses] a MAC that is asked for twice is refused, naming the holder', () => {
     const cluster = fleet().given(withMac('vm1'));
     cluster.when(withMac('vm2')).then(
       expected('VmStartFailed', {
@@ -215,7 +215,7 @@ describe('MACs', () => {
     cluster.when(start('vm3', { nics: two })).thenRefused('MAC_IN_USE');
   });
 
-  test('[NET-9] it belongs to its NIC until that is detached or its VM destroyed', () => {
+  test('[NET-9 acts] it belongs to its NIC until that is detached or its VM destroyed', () => {
     fleet()
       .given(withMac('vm1'), say('VmNicDetachRequested', { vmId: 'vm1', nicId: 'eth0' }))
       .when(withMac('vm2'))
@@ -230,7 +230,7 @@ describe('MACs', () => {
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[NET-9] a failed start owns no MAC', () => {
+  test('[NET-9 quiet] a failed start owns no MAC', () => {
     scenario(reported('h1'))
       .given(withMac('vm1'))
       .given(reported('h1', { seq: 2, pfs: ports(1) }))
@@ -238,7 +238,7 @@ describe('MACs', () => {
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[NET-9] not asked for, it is generated, the same one for ever, also after its VM was destroyed', () => {
+  test('[NET-9 acts] not asked for, it is generated, the same one for ever, also after its VM was destroyed', () => {
     const cluster = fleet();
     for (let i = 0; i < 3; i++) {
       cluster.given(start('vm1'));
@@ -247,7 +247,7 @@ describe('MACs', () => {
     }
   });
 
-  test('[NET-9] on collision the next one is taken', () => {
+  test('[NET-9 acts] on collision the next one is taken', () => {
     const cluster = fleet().given(start('vm0', { nics: [nic('eth0', { mac: macOf('vm1') })] }), start('vm1'));
     const { mac: next } = cluster.vm('vm1').nics.get('eth0') ?? {};
     expect(next).toMatch(/^02:/);

@@ -23,7 +23,7 @@ const ZERO = vfAddress('em1', 0);
 const time = (seconds: number): string => new Date(BEGINNING + seconds * 1000).toISOString();
 
 describe('started, rebooted, pinned', () => {
-  test('[VM-5] a reboot inside the guest releases nothing', () => {
+  test('[VM-5 acts] a reboot inside the guest releases nothing', () => {
     const cluster = running();
     cluster.when(say('VmRebooted', { vmId: 'vm1' })).then(expected('VmRebooted', { vmId: 'vm1' }));
     expect(cluster.holds('vm1')).toEqual([ZERO]);
@@ -34,7 +34,7 @@ describe('started, rebooted, pinned', () => {
       .thenIgnored('already-stopped');
   });
 
-  test('[VM-11] a VM that holds a VF has its memory pinned', () => {
+  test('[VM-11 acts] a VM that holds a VF has its memory pinned', () => {
     const cluster = running();
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ memoryPinned: true, migratable: false });
     cluster.given(stopped('vm1'));
@@ -43,7 +43,7 @@ describe('started, rebooted, pinned', () => {
     expect(viewVm(cluster.vm('vm2'))).toMatchObject({ memoryPinned: false, migratable: true });
   });
 
-  test('[VM-12] an allocation is pending until its VM is reported started', () => {
+  test('[VM-12 acts] an allocation is pending until its VM is reported started', () => {
     const cluster = twoHosts().given(start('vm1', { hostId: 'h1' }));
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('pending');
     cluster
@@ -61,7 +61,7 @@ describe('a start that is never reported started', () => {
   const report = (seq: number, fields: Parameters<typeof reported>[1] = {}) =>
     reported('h1', { seq, pfs: ports(1), vms: [], ...fields });
 
-  test('[VM-12] it is reported overdue once, and not ended', () => {
+  test('[VM-12 acts] it is reported overdue once, and not ended', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), start('vm1'));
     const { id } = cluster.allocation('vm1');
     cluster.when(say('Tick', {}, { after: 80 })).thenNothing();
@@ -83,7 +83,7 @@ describe('a start that is never reported started', () => {
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
 
-  test('[VM-12] two reports in a row in which neither the VM nor the VF is in use end it', () => {
+  test('[VM-12 acts] two reports in a row in which neither the VM nor the VF is in use end it', () => {
     const cluster = overdue();
     const { id } = cluster.allocation('vm1');
     cluster.when(report(2)).thenTypes('HostBack');
@@ -92,7 +92,7 @@ describe('a start that is never reported started', () => {
     cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[VM-12] a report before it is overdue does not count', () => {
+  test('[VM-12 quiet] a report before it is overdue does not count', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1), vms: [] }), start('vm1'));
     cluster.given(report(2), report(3), report(4));
     cluster
@@ -102,7 +102,7 @@ describe('a start that is never reported started', () => {
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
 
-  test('[VM-12] a report that shows the VM, or the VF in use, begins the count again', () => {
+  test('[VM-12 quiet] a report that shows the VM, or the VF in use, begins the count again', () => {
     for (const shown of [{ vms: ['vm1'] }, { pfs: ports(vfs('em1', 1, { 0: { usedByVmId: 'vm1' } })) }]) {
       const cluster = overdue().given(report(2), report(3, shown), report(4));
       expect(cluster.holds('vm1')).toEqual([ZERO]);
@@ -111,18 +111,18 @@ describe('a start that is never reported started', () => {
     }
   });
 
-  test('[VM-12] reports that do not list the VMs prove nothing', () => {
+  test('[VM-12 quiet] reports that do not list the VMs prove nothing', () => {
     const cluster = overdue().given(report(2, { vms: undefined }), report(3, { vms: undefined }));
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
 
-  test('[VM-12] a proof that was only observed begins anew after a take-over', () => {
+  test('[VM-12 quiet] a proof that was only observed begins anew after a take-over', () => {
     const cluster = overdue().given(report(2)).takenOver();
     cluster.when(report(3)).thenNothing();
     cluster.when(report(4)).thenTypes('VfReleased');
   });
 
-  test('[VM-12] a later VmStarted is believed, and raises VmStartedWithoutVf', () => {
+  test('[VM-12 acts] a later VmStarted is believed, and raises VmStartedWithoutVf', () => {
     const cluster = overdue();
     const { id } = cluster.allocation('vm1');
     cluster.given(report(2), report(3));
@@ -138,11 +138,11 @@ describe('a start that is never reported started', () => {
     });
   });
 
-  test('[VM-12] a VmStarted after its own end is late, and ignored', () => {
+  test('[VM-12 refuses] a VmStarted after its own end is late, and ignored', () => {
     running().given(stopped('vm1')).when(started('vm1')).thenIgnored('already-stopped');
   });
 
-  test('[VM-12] an allocation that came to a pending VM later is overdue as well', () => {
+  test('[VM-12 acts] an allocation that came to a pending VM later is overdue as well', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1), vms: [] })).given(
       start('vm0'),
       started('vm0'),
@@ -160,7 +160,7 @@ describe('generations', () => {
       .given(start('vm1', { hostId: 'h1', generation: 1 }), stopped('vm1', { generation: 1 }))
       .given(start('vm1', { hostId: 'h1', generation: 2 }));
 
-  test('[VM-13] a stale request is refused, a stale fact ignored', () => {
+  test('[VM-13 refuses] a stale request is refused, a stale fact ignored', () => {
     const cluster = second();
     cluster
       .when(stopped('vm1', { generation: 1 }))
@@ -182,7 +182,7 @@ describe('generations', () => {
     cluster.when(stopped('vm1', { generation: 2 })).thenTypes('VfReleased', 'VmStopped');
   });
 
-  test('[VM-13] the same generation, a newer one and none are taken', () => {
+  test('[VM-13 acts] the same generation, a newer one and none are taken', () => {
     second()
       .when(stopped('vm1', { generation: 2 }))
       .thenTypes('VfReleased', 'VmStopped');
@@ -192,14 +192,14 @@ describe('generations', () => {
     second().when(stopped('vm1')).thenTypes('VfReleased', 'VmStopped');
   });
 
-  test('[VM-13] a destroyed VM is remembered by its generation', () => {
+  test('[VM-13 refuses] a destroyed VM is remembered by its generation', () => {
     const cluster = second().given(say('VmDestroyed', { vmId: 'vm1' }));
     cluster.when(start('vm1', { generation: 1 })).thenRefused('GENERATION_STALE');
     cluster.when(started('vm1')).thenIgnored('unknown');
     cluster.when(start('vm1', { generation: 3 })).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[VM-13] a refused request counts too', () => {
+  test('[VM-13 acts] a refused request counts too', () => {
     twoHosts()
       .given(start('vm1', { hostId: 'h9', generation: 5 }))
       .when(start('vm1', { generation: 4 }))
@@ -208,7 +208,7 @@ describe('generations', () => {
 });
 
 describe('a VM that is reported elsewhere', () => {
-  test('[VM-14] without VFs it is there', () => {
+  test('[VM-14 acts] without VFs it is there', () => {
     const cluster = twoHosts().given(start('vm1', { hostId: 'h1', nics: [] }), started('vm1'));
     cluster
       .when(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }))
@@ -219,7 +219,7 @@ describe('a VM that is reported elsewhere', () => {
     cluster.when(say('VmMigrated', { vmId: 'vm1', hostId: 'h1' })).thenIgnored('already-there');
   });
 
-  test('[VM-14] with VFs it is drift, and nothing is released', () => {
+  test('[VM-14 refuses] with VFs it is drift, and nothing is released', () => {
     const cluster = running();
     const holders = [{ vmId: 'vm1', nicId: 'eth0', vf: ZERO, allocationId: cluster.allocation('vm1').id }];
     const message = 'VM vm1 holds VFs on host h1, and is reported on host h2: nothing is released';
@@ -252,7 +252,7 @@ describe('a VM that is reported elsewhere', () => {
       );
   });
 
-  test('[VM-14] the drift is resolved when the VM is reported where its VFs are, or lets them go', () => {
+  test('[VM-14 acts] the drift is resolved when the VM is reported where its VFs are, or lets them go', () => {
     const elsewhere = () => running().given(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }));
     elsewhere()
       .when(started('vm1', { hostId: 'h1' }))
@@ -266,12 +266,12 @@ describe('a VM that is reported elsewhere', () => {
       .thenTypes('DriftResolved', 'VmMigrated');
   });
 
-  test('[VM-14] a stopped VM may be reported anywhere', () => {
+  test('[VM-14 acts] a stopped VM may be reported anywhere', () => {
     const cluster = running().given(stopped('vm1'), say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }));
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ state: 'stopped', hostId: 'h2' });
   });
 
-  test('[VM-14] a VM on a host that reports only later is one of its VMs', () => {
+  test('[VM-14 acts] a VM on a host that reports only later is one of its VMs', () => {
     const cluster = twoHosts().given(
       start('vm1', { hostId: 'h1', nics: [] }),
       started('vm1', { hostId: 'h3' }),
@@ -284,7 +284,7 @@ describe('a VM that is reported elsewhere', () => {
 });
 
 describe('a VM that a reboot or a fence ends', () => {
-  test('[VM-16] after a reboot of its host it is stopped, with or without VFs', () => {
+  test('[VM-16 acts] after a reboot of its host it is stopped, with or without VFs', () => {
     const cluster = running().given(start('vm2', { hostId: 'h1', nics: [] }));
     const { id } = cluster.allocation('vm1');
     cluster.when(reported('h1', { bootId: 'boot-2', pfs: ports(2) })).then(
@@ -302,7 +302,7 @@ describe('a VM that a reboot or a fence ends', () => {
     cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[VM-16] after a fence its VMs are stopped', () => {
+  test('[VM-16 acts] after a fence its VMs are stopped', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     cluster
@@ -316,14 +316,14 @@ describe('a VM that a reboot or a fence ends', () => {
     expect(cluster.vm('vm1').hostId).toBe('h2');
   });
 
-  test('[VM-16] VMs of other hosts run on', () => {
+  test('[VM-16 quiet] VMs of other hosts run on', () => {
     const cluster = running().given(start('vm2', { hostId: 'h2' }), say('HostFenced', { hostId: 'h1' }));
     expect(cluster.holds('vm2')).toEqual([ZERO]);
   });
 });
 
 describe('migration', () => {
-  test('[VM-9] a running VM that holds a VF is not migrated; the refusal lists the NICs to detach', () => {
+  test('[VM-9 refuses] a running VM that holds a VF is not migrated; the refusal lists the NICs to detach', () => {
     const cluster = running();
     const holders = [{ vmId: 'vm1', nicId: 'eth0', vf: ZERO, allocationId: cluster.allocation('vm1').id }];
     for (const kind of ['live', 'storage'] as const) {
@@ -340,7 +340,7 @@ describe('migration', () => {
     }
   });
 
-  test('[VM-9] stopped, or with its VFs detached, it can', () => {
+  test('[VM-9 acts] stopped, or with its VFs detached, it can', () => {
     running()
       .given(stopped('vm1'))
       .when(say('VmMigrationRequested', { vmId: 'vm1', kind: 'cold' }))
@@ -370,7 +370,7 @@ describe('migration', () => {
 });
 
 describe('lost VMs', () => {
-  test('[VM-17] a VM that its host does not list is drift, until it is listed again', () => {
+  test('[VM-17 acts] a VM that its host does not list is drift, until it is listed again', () => {
     const cluster = running();
     const drift = { hostId: 'h1', vmId: 'vm1', kind: 'VM_UNSEEN' } as const;
     cluster.when(reported('h1', { seq: 2, pfs: ports(2), vms: [] })).then(expected('DriftDetected', drift));
@@ -382,7 +382,7 @@ describe('lost VMs', () => {
     cluster.when(reported('h1', { seq: 5, pfs: ports(2) })).thenNothing();
   });
 
-  test('[VM-17] an operator ends it', () => {
+  test('[VM-17 acts] an operator ends it', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     const about = { hostId: 'h1', allocationId: id, reason: 'VM is gone' };
@@ -397,7 +397,7 @@ describe('lost VMs', () => {
     expect(cluster.events[0]?.data).toMatchObject({ hostId: 'h1', allocationId: id });
   });
 
-  test('[EX-4] a release that names another allocation, or another host, changes nothing', () => {
+  test('[EX-4 refuses] a release that names another allocation, or another host, changes nothing', () => {
     const cluster = running();
     const old = cluster.allocation('vm1').id;
     cluster.given(stopped('vm1'), start('vm1', { hostId: 'h1' }));
@@ -412,7 +412,7 @@ describe('lost VMs', () => {
     expect(cluster.holds('vm1')).toEqual([ZERO]);
   });
 
-  test('[EX-4] every allocation has another id', () => {
+  test('[EX-4 acts] every allocation has another id', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }));
     const ids = Array.from({ length: 20 }, () => {
       cluster.given(start('vm1'));
@@ -433,7 +433,7 @@ describe('adoption', () => {
   const adopt = (nics = [{ nicId: 'eth0', vf: ZERO, mac: '52:54:00:00:00:01' }], hostId = 'h1') =>
     say('VmAdopted', { vmId: 'vm1', hostId, nics, tenant: 't1' });
 
-  test('[VM-19] a VM that runs with VFs becomes the holder of exactly those', () => {
+  test('[VM-19 acts] a VM that runs with VFs becomes the holder of exactly those', () => {
     const cluster = living();
     const token = cluster.token();
     cluster.when(adopt()).then(
@@ -462,7 +462,7 @@ describe('adoption', () => {
     cluster.when(adopt()).thenIgnored('already-running');
   });
 
-  test('[VM-19] it is refused as a whole', () => {
+  test('[VM-19 refuses] it is refused as a whole', () => {
     const both = [
       { nicId: 'eth0', vf: ZERO, mac: '52:54:00:00:00:01' },
       { nicId: 'eth1', vf: vfAddress('em1', 1), mac: '52:54:00:00:00:02' },
@@ -485,7 +485,7 @@ describe('adoption', () => {
     expect(cluster.state.vms.has('vm1')).toBe(false);
   });
 
-  test('[VM-19] nothing is adopted on a fenced host, or from a PF that is being restored', () => {
+  test('[VM-19 refuses] nothing is adopted on a fenced host, or from a PF that is being restored', () => {
     living()
       .given(say('HostFenced', { hostId: 'h1' }))
       .when(adopt())
@@ -496,7 +496,7 @@ describe('adoption', () => {
       .thenRefused('PF_RESTORING');
   });
 
-  test('[VM-19] [OUT-4] the VLAN of a network that is defined is told', () => {
+  test('[VM-19 acts] [OUT-4 acts] the VLAN of a network that is defined is told', () => {
     const cluster = living();
     cluster.given(
       say('VmAdopted', {
@@ -508,12 +508,12 @@ describe('adoption', () => {
     expect(cluster.events[0]?.data).toMatchObject({ networkId: 'net1', vlanId: 100 });
   });
 
-  test('[VM-19] an adopted VF is free at once when its VM stops', () => {
+  test('[VM-19 acts] an adopted VF is free at once when its VM stops', () => {
     const cluster = living().given(adopt(), stopped('vm1'));
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
   });
 
-  test('[VM-19] a VM keeps its tenant when it is adopted without one', () => {
+  test('[VM-19 acts] a VM keeps its tenant when it is adopted without one', () => {
     const cluster = living().given(
       start('vm1', { tenant: 't9', nics: [nic('eth0', { physicalNetwork: 'em2' })] }),
       stopped('vm1'),
@@ -530,7 +530,7 @@ describe('adoption', () => {
 });
 
 describe('a word that a VM started', () => {
-  test('[HOST-4] of a boot that is over is stale, whatever became of the VM', () => {
+  test('[HOST-4 refuses] of a boot that is over is stale, whatever became of the VM', () => {
     const cluster = running().given(reported('h1', { bootId: 'boot-2', pfs: ports(2) }));
     expect(cluster.vm('vm1').state).toBe('stopped');
     cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-1' })).thenIgnored('stale');
@@ -539,7 +539,7 @@ describe('a word that a VM started', () => {
     cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-2' })).thenTypes('VmStarted');
   });
 
-  test('[VM-12] tells each NIC of a pending start whose VF was released before', () => {
+  test('[VM-12 acts] tells each NIC of a pending start whose VF was released before', () => {
     const cluster = twoHosts().given(
       start('vm1', {
         hostId: 'h1',
@@ -560,14 +560,14 @@ describe('a word that a VM started', () => {
       );
   });
 
-  test('[VM-12] tells a pending start that lost its VF by force', () => {
+  test('[VM-12 acts] tells a pending start that lost its VF by force', () => {
     const cluster = twoHosts().given(start('vm1', { hostId: 'h1' }));
     cluster.given(say('PfRestoreRequested', { hostId: 'h1', pf: EM1 }));
     cluster.when(started('vm1', { hostId: 'h1' })).thenTypes('VmStartedWithoutVf', 'VmStarted');
   });
 });
 
-test('[VM-9] the NICs to detach are listed before anything is said of the target', () => {
+test('[VM-9 refuses] the NICs to detach are listed before anything is said of the target', () => {
   const [refused] = running()
     .when(say('VmMigrationRequested', { vmId: 'vm1', kind: 'live', targetHostId: 'h9' }))
     .thenRefused('VM_HOLDS_VFS').events;

@@ -26,7 +26,7 @@ const running = (count = 2) =>
   scenario(reported('h1', { pfs: ports(count) })).given(start('vm1', { tenant: 't1' }), started('vm1'));
 
 describe('attach and detach', () => {
-  test('[VM-6] attached to a running VM a NIC gets a VF now', () => {
+  test('[VM-6 acts] attached to a running VM a NIC gets a VF now', () => {
     const cluster = running();
     const token = cluster.token();
     const fields = { nicId: 'eth1', vf: ONE, mac: '52:54:00:00:00:07' };
@@ -53,7 +53,7 @@ describe('attach and detach', () => {
     );
   });
 
-  test('[VM-6] or the attach fails, and the VM has no such NIC', () => {
+  test('[VM-6 refuses] or the attach fails, and the VM has no such NIC', () => {
     const cluster = running(1);
     cluster.when(attach('vm1')).then(
       expected('VmNicAttachFailed', {
@@ -71,14 +71,14 @@ describe('attach and detach', () => {
     cluster.when(attach('vm1', nic('eth1', { mac: macOf('vm1') }))).thenRefused('MAC_IN_USE');
   });
 
-  test('[VM-6] a taken guest slot is refused', () => {
+  test('[VM-6 refuses] a taken guest slot is refused', () => {
     running()
       .given(attach('vm1', nic('eth1', { guestSlot: 6 })))
       .when(attach('vm1', nic('eth2', { guestSlot: 6 })))
       .thenRefused('NIC_EXISTS');
   });
 
-  test('[VM-6] attached to a stopped VM it gets its VF at the next start', () => {
+  test('[VM-6 acts] attached to a stopped VM it gets its VF at the next start', () => {
     const cluster = running().given(stopped('vm1'));
     cluster.when(attach('vm1')).thenTypes('VmNicAttached');
     expect(cluster.holds('vm1')).toEqual([]);
@@ -88,7 +88,7 @@ describe('attach and detach', () => {
     expect(cluster.holds('vm1')).toEqual([ZERO, ONE]);
   });
 
-  test('[VM-6] a vNIC is attached without a VF', () => {
+  test('[VM-6 quiet] a vNIC is attached without a VF', () => {
     running(1)
       .when(attach('vm1', nic('eth1', { type: 'vnic' })))
       .thenTypes('VmNicAttached');
@@ -101,7 +101,7 @@ describe('attach and detach', () => {
       .thenRefused('QUOTA_EXCEEDED');
   });
 
-  test('[VM-7] detached, a NIC gives its VF back and its MAC is free', () => {
+  test('[VM-7 acts] detached, a NIC gives its VF back and its MAC is free', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     cluster
@@ -115,11 +115,11 @@ describe('attach and detach', () => {
     expect(cluster.vm('vm1').state).toBe('running');
   });
 
-  test('[VM-7] a NIC without VF is detached quietly', () => {
+  test('[VM-7 quiet] a NIC without VF is detached quietly', () => {
     running().given(stopped('vm1')).when(detach('vm1')).thenTypes('VmNicDetached');
   });
 
-  test('[VM-8] the type changes only while the VM is stopped', () => {
+  test('[VM-8 acts] [VM-8 refuses] the type changes only while the VM is stopped', () => {
     const cluster = running();
     const change = (type: 'vf' | 'vnic', nicId = 'eth0') =>
       say('VmNicTypeChangeRequested', { vmId: 'vm1', nicId, type });
@@ -135,7 +135,7 @@ describe('attach and detach', () => {
     cluster.when(say('VmStartRequested', { vmId: 'vm1' })).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[VM-18] a NIC that lost its VF by force gets another with the same MAC and slot', () => {
+  test('[VM-18 acts] a NIC that lost its VF by force gets another with the same MAC and slot', () => {
     const mac = '52:54:00:00:00:05';
     const cluster = scenario(
       reported('h1', { pfs: [port('em1', 1), port('em2', 1, { physicalNetwork: 'em1' })] }),
@@ -152,13 +152,13 @@ describe('attach and detach', () => {
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ nics: [{ state: 'vf', mac, guestSlot: 3 }] });
   });
 
-  test('[VM-18] without a VF the attach fails and the NIC stays as it is', () => {
+  test('[VM-18 refuses] without a VF the attach fails and the NIC stays as it is', () => {
     const cluster = running(1).given(say('PfDriverLost', { hostId: 'h1', pf: EM1 }));
     cluster.when(attach('vm1', { nicId: 'eth0' })).thenRefused('PF_LOST');
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ nics: [{ state: 'detached-by-force' }] });
   });
 
-  test('[VM-18] after a stop it is as any other NIC', () => {
+  test('[VM-18 quiet] after a stop it is as any other NIC', () => {
     const cluster = running(1).given(say('PfDriverLost', { hostId: 'h1', pf: EM1 }), stopped('vm1'));
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ nics: [{ state: 'stopped' }] });
   });
@@ -171,7 +171,7 @@ describe('fall-back and promotion', () => {
     return cluster;
   };
 
-  test('[VM-10] what becomes free goes to the NIC that waits longest, before the outcome', () => {
+  test('[VM-10 acts] what becomes free goes to the NIC that waits longest, before the outcome', () => {
     const cluster = degraded('vm2', 'vm1');
     const { id } = cluster.allocation('vm0');
     const token = cluster.token(2);
@@ -187,7 +187,7 @@ describe('fall-back and promotion', () => {
     cluster.when(stopped('vm1')).thenTypes('VfReleased', 'VmStopped');
   });
 
-  test('[VM-10] not if the policy says no', () => {
+  test('[VM-10 quiet] not if the policy says no', () => {
     const cluster = degraded('vm1').given(say('ClusterPolicyChanged', { promotion: false }));
     cluster.when(stopped('vm0')).thenTypes('VfReleased', 'VmStopped');
     cluster.when(say('Tick', {})).thenNothing();
@@ -195,7 +195,7 @@ describe('fall-back and promotion', () => {
     cluster.when(say('Tick', {})).thenTypes('VfAllocated', 'NicPromoted');
   });
 
-  test('[VM-10] a VF that comes with a report is given at the next tick', () => {
+  test('[VM-10 acts] a VF that comes with a report is given at the next tick', () => {
     const cluster = degraded('vm1').given(
       reported('h1', { seq: 2, pfs: [port('em1', [vf('em1', 0), vf('em1', 1)])] }),
     );
@@ -204,7 +204,7 @@ describe('fall-back and promotion', () => {
     cluster.when(say('Tick', {})).thenNothing();
   });
 
-  test('[VM-10] a VF of another host or network is not for it', () => {
+  test('[VM-10 quiet] a VF of another host or network is not for it', () => {
     const cluster = degraded('vm1').given(
       reported('h2', { pfs: ports(1) }),
       reported('h1', { seq: 2, pfs: ports(1, 1) }),
@@ -212,7 +212,7 @@ describe('fall-back and promotion', () => {
     cluster.when(say('Tick', {})).thenNothing();
   });
 
-  test('[VM-10] a NIC of this kind that loses its VF by force is degraded, not lost', () => {
+  test('[VM-10 acts] a NIC of this kind that loses its VF by force is degraded, not lost', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) })).given(
       start('vm1', { nics: [fallback()] }),
       started('vm1'),
@@ -230,7 +230,7 @@ describe('fall-back and promotion', () => {
     cluster.when(say('Tick', {})).thenTypes('VfAllocated', 'NicPromoted');
   });
 
-  test('[VM-10] attached without a free VF it is degraded', () => {
+  test('[VM-10 acts] attached without a free VF it is degraded', () => {
     const cluster = degraded().when(attach('vm0', fallback('eth1')));
     cluster.then(
       expected('NicDegraded', { vmId: 'vm0', nicId: 'eth1', reason: 'VF_EXHAUSTED' }),
@@ -250,13 +250,13 @@ describe('fall-back and promotion', () => {
     cluster.when(stopped('vm0')).thenTypes('VfReleased', 'VmStopped');
   });
 
-  test('[VM-10] a detached NIC gives its VF to one that waits', () => {
+  test('[VM-10 acts] a detached NIC gives its VF to one that waits', () => {
     degraded('vm1')
       .when(detach('vm0'))
       .thenTypes('VfReleased', 'VfAllocated', 'NicPromoted', 'VmNicDetached');
   });
 
-  test('[VM-10] a promotion keeps within the quota, and counts what the same decision frees', () => {
+  test('[VM-10 refuses] a promotion keeps within the quota, and counts what the same decision frees', () => {
     const within = (quota: number) =>
       scenario(reported('h1', { pfs: ports(2) })).given(
         start('vm0', { tenant: 't1' }),

@@ -24,14 +24,14 @@ const oneVf = () => scenario(reported('h1', { pfs: ports(1) }));
 const twoVfs = () => scenario(reported('h1', { pfs: ports(2) }));
 
 describe('exclusivity', () => {
-  test('[EX-1] the only VF goes to the first of two starts', () => {
+  test('[EX-1 refuses] the only VF goes to the first of two starts', () => {
     const cluster = oneVf().given(start('vm1'));
     cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
     expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 0)]);
     expect(cluster.holds('vm2')).toEqual([]);
   });
 
-  test('[EX-1] 63 starts get 63 different VFs, the 64th none', () => {
+  test('[EX-1 acts] 63 starts get 63 different VFs, the 64th none', () => {
     const cluster = scenario(reported('h1', { pfs: ports(63) }));
     const vfs = Array.from({ length: 63 }, (_, i) => {
       cluster.given(start(`vm${i}`));
@@ -42,19 +42,19 @@ describe('exclusivity', () => {
     cluster.when(start('vm63')).thenRefused('VF_EXHAUSTED');
   });
 
-  test('[EX-1] a log that hands a VF out twice is not taken in', () => {
+  test('[EX-1 refuses] a log that hands a VF out twice is not taken in', () => {
     const cluster = oneVf().given(start('vm1'));
     const twice = allocated({ allocationId: 'other', vmId: 'vm2' });
     expect(() => cluster.givenEvents(twice)).toThrow(/twice/);
   });
 
-  test('[EX-1] a released VF is handed out again, and to one only', () => {
+  test('[EX-1 acts] a released VF is handed out again, and to one only', () => {
     const cluster = oneVf().given(start('vm1'), stopped('vm1'), start('vm2'));
     expect(cluster.holds('vm2')).toEqual([vfAddress('em1', 0)]);
     cluster.when(start('vm1')).thenRefused('VF_EXHAUSTED');
   });
 
-  test('[EX-2] a VM gets a VF for each of its VF NICs, and a vNIC none', () => {
+  test('[EX-2 acts] a VM gets a VF for each of its VF NICs, and a vNIC none', () => {
     const cluster = twoVfs();
     const tokens = [cluster.token(1), cluster.token(2)] as const;
     const nics = [nic('eth0'), nic('eth1', { type: 'vnic' }), nic('eth2')];
@@ -90,14 +90,14 @@ describe('exclusivity', () => {
     );
   });
 
-  test('[EX-2] a NIC that holds a VF gets no second one', () => {
+  test('[EX-2 refuses] a NIC that holds a VF gets no second one', () => {
     twoVfs()
       .given(start('vm1'))
       .when(say('VmNicAttachRequested', { vmId: 'vm1', nic: nic() }))
       .thenRefused('NIC_EXISTS');
   });
 
-  test('[EX-3] a start gets all its VFs from one host', () => {
+  test('[EX-3 acts] a start gets all its VFs from one host', () => {
     const cluster = scenario(
       reported('h1', { pfs: ports(1) }),
       reported('h2', { pfs: ports(1) }),
@@ -108,7 +108,7 @@ describe('exclusivity', () => {
     expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 0), vfAddress('em1', 1)]);
   });
 
-  test('[EX-3] a start that does not get all its VFs gets none', () => {
+  test('[EX-3 refuses] a start that does not get all its VFs gets none', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), reported('h2', { pfs: ports(1) }));
     cluster.when(start('vm1', { nics: [nic('eth0'), nic('eth1')] })).thenRefused('VF_EXHAUSTED');
     expect(cluster.state.allocations.size).toBe(0);
@@ -116,14 +116,14 @@ describe('exclusivity', () => {
     expect(cluster.state.macs.size).toBe(0);
   });
 
-  test('[EX-3] a NIC of one network does not take the place of a NIC that can go nowhere else', () => {
+  test('[EX-3 acts] a NIC of one network does not take the place of a NIC that can go nowhere else', () => {
     const pfs = [port('em1', 1, { bond: 'bond0' }), port('em2', 1, { bond: 'bond0' })];
     const nics = [nic('eth0', { physicalNetwork: 'bond0' }), nic('eth1', { physicalNetwork: 'em1' })];
     const cluster = scenario(reported('h1', { pfs })).given(start('vm1', { nics }));
     expect(cluster.holds('vm1')).toEqual([vfAddress('em2', 0), vfAddress('em1', 0)]);
   });
 
-  test('[EX-3] no matching is found where there is none', () => {
+  test('[EX-3 refuses] no matching is found where there is none', () => {
     const pfs = [port('em1', 1, { bond: 'bond0' }), port('em2', 1, { bond: 'bond0' })];
     const nics = [
       nic('eth0', { physicalNetwork: 'em1' }),
@@ -138,7 +138,7 @@ describe('exclusivity', () => {
       .thenRefused('SEPARATE_PFS_IMPOSSIBLE');
   });
 
-  test('[EX-5] a start on host B while VFs are held on host A is refused, naming A', () => {
+  test('[EX-5 refuses] a start on host B while VFs are held on host A is refused, naming A', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), reported('h2', { pfs: ports(1) })).given(
       start('vm1', { hostId: 'h1' }),
     );
@@ -166,7 +166,7 @@ describe('exclusivity', () => {
       .thenRefused('VM_RUNNING_ELSEWHERE');
   });
 
-  test('[EX-5] after a stop the VM starts on another host', () => {
+  test('[EX-5 acts] after a stop the VM starts on another host', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), reported('h2', { pfs: ports(1) }));
     cluster.given(start('vm1', { hostId: 'h1' }), stopped('vm1'), start('vm1', { hostId: 'h2' }));
     expect(cluster.allocation('vm1').vf.pf.host.id).toBe('h2');
@@ -174,7 +174,7 @@ describe('exclusivity', () => {
 });
 
 describe('placement of a start', () => {
-  test('[VM-1] a start allocates a VF to its VF NIC', () => {
+  test('[VM-1 acts] a start allocates a VF to its VF NIC', () => {
     const cluster = scenario(...networks(), reported('h1', { pfs: ports(2) }));
     const token = cluster.token();
     cluster
@@ -223,7 +223,7 @@ describe('placement of a start', () => {
       );
   });
 
-  test('[VM-1] without VF NICs a start is accepted on its host, though that host is not ready for VFs', () => {
+  test('[VM-1 acts] without VF NICs a start is accepted on its host, though that host is not ready for VFs', () => {
     const cluster = scenario(reported('h1', { iommu: { enabled: false, ready: false } }), reported('h2'));
     cluster.when(start('vm1', { hostId: 'h1', nics: [{ nicId: 'eth0', type: 'vnic' }] })).then(
       expected('VmStartAccepted', {
@@ -236,7 +236,7 @@ describe('placement of a start', () => {
     cluster.when(start('vm2', { nics: [] })).thenTypes('VmStartAccepted');
   });
 
-  test('[VM-1] without VF NICs any host serves that is neither lost nor cordoned nor fenced', () => {
+  test('[VM-1 acts] without VF NICs any host serves that is neither lost nor cordoned nor fenced', () => {
     const cluster = scenario(reported('h1'), reported('h2'), reported('h3')).given(
       say('HostCordoned', { hostId: 'h1', cordoned: true }),
       say('HostFenced', { hostId: 'h2' }),
@@ -253,7 +253,7 @@ describe('placement of a start', () => {
     cluster.when(start('w', { nics: [] })).thenRefused('HOST_CORDONED');
   });
 
-  test('[VM-2] an exhausted start fails with the counts of each reason and the nearest misses', () => {
+  test('[VM-2 refuses] an exhausted start fails with the counts of each reason and the nearest misses', () => {
     const cluster = scenario(
       reported('h1', { pfs: ports(1) }),
       reported('h2', { pfs: [port('em1', 2, { link: 'down' })] }),
@@ -275,7 +275,7 @@ describe('placement of a start', () => {
     );
   });
 
-  test('[VM-2] at most 32 misses are told, and that there are more', () => {
+  test('[VM-2 acts] at most 32 misses are told, and that there are more', () => {
     const cluster = scenario(...Array.from({ length: 40 }, (_, i) => reported(`h${i}`)));
     cluster.when(start('vm1')).thenRefused('PF_NOT_VIRTUALIZED');
     const [failed] = cluster.events;
@@ -283,7 +283,7 @@ describe('placement of a start', () => {
     expect((failed?.data as { considered: unknown[] }).considered).toHaveLength(32);
   });
 
-  test('[VM-2] a PF is counted once, though several NICs may look at it', () => {
+  test('[VM-2 acts] a PF is counted once, though several NICs may look at it', () => {
     const cluster = scenario(reported('h1', { pfs: ports(0) }));
     cluster.when(start('vm1', { nics: [{ nicId: 'a' }, nic('b')] })).thenRefused('PF_NOT_VIRTUALIZED');
     expect(cluster.events[0]?.data).toMatchObject({
@@ -297,7 +297,7 @@ describe('placement of a start', () => {
     });
   });
 
-  test('[VM-2] the reason of a start over many hosts: a missing VF wins, else the most frequent', () => {
+  test('[VM-2 acts] the reason of a start over many hosts: a missing VF wins, else the most frequent', () => {
     const cluster = scenario(
       reported('h1', { pfs: [port('em1', 1, { link: 'down' })] }),
       reported('h2', { pfs: [port('em1', 1, { link: 'down' })] }),
@@ -310,7 +310,7 @@ describe('placement of a start', () => {
     cluster.when(start('vm1', { hosts: ['h1', 'h2', 'h3', 'h4'] })).thenRefused('VF_EXHAUSTED');
   });
 
-  test('[VM-3] stop, destroy and abort release every VF, from pending and from running', () => {
+  test('[VM-3 acts] stop, destroy and abort release every VF, from pending and from running', () => {
     const ends = [
       ['VmStopped', 'vm-stopped'],
       ['VmStartAborted', 'start-aborted'],
@@ -336,7 +336,7 @@ describe('placement of a start', () => {
     }
   });
 
-  test('[VM-3] the end of a VM that holds nothing releases nothing', () => {
+  test('[VM-3 quiet] the end of a VM that holds nothing releases nothing', () => {
     const cluster = oneVf().given(start('vm1'), stopped('vm1'));
     cluster
       .when(stopped('vm1'))
@@ -345,7 +345,7 @@ describe('placement of a start', () => {
     cluster.when(stopped('vm1')).thenIgnored('unknown');
   });
 
-  test('[VM-4] a restart allocates again and keeps id, MAC and slot; `nics` may be left out', () => {
+  test('[VM-4 acts] a restart allocates again and keeps id, MAC and slot; `nics` may be left out', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2) })).given(
       start('vm1', { nics: [nic('eth0', { mac: '52:54:00:00:00:09', guestSlot: '0000:00:05.0' })] }),
       stopped('vm1'),
@@ -366,20 +366,20 @@ describe('placement of a start', () => {
     expect(cluster.events.map(({ type }) => type)).toEqual(['VfAllocated', 'VmStartAccepted']);
   });
 
-  test('[VM-4] a NIC that is named again keeps its generated MAC and its slot', () => {
+  test('[VM-4 acts] a NIC that is named again keeps its generated MAC and its slot', () => {
     const cluster = oneVf().given(start('vm1', { nics: [nic('eth0', { guestSlot: 4 })] }), stopped('vm1'));
     cluster.when(start('vm1', { nics: [nic('eth0')] }));
     expect(cluster.events[0]?.data).toMatchObject({ mac: macOf('vm1'), guestSlot: 4 });
   });
 
-  test('[VM-4] a slot that was kept is not given to another NIC as well', () => {
+  test('[VM-4 refuses] a slot that was kept is not given to another NIC as well', () => {
     const cluster = twoVfs().given(start('vm1', { nics: [nic('eth0', { guestSlot: 4 })] }), stopped('vm1'));
     cluster
       .when(start('vm1', { nics: [nic('eth0'), nic('eth1', { guestSlot: 4 })] }))
       .thenRefused('NIC_EXISTS');
   });
 
-  test('[VM-4] a restart prefers the VF it had, and does not wait for it', () => {
+  test('[VM-4 acts] a restart prefers the VF it had, and does not wait for it', () => {
     const cluster = twoVfs().given(start('vm0'), start('vm1'), stopped('vm0'), stopped('vm1'));
     cluster.given(start('vm1'));
     expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 1)]);
@@ -387,14 +387,14 @@ describe('placement of a start', () => {
     expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 0)]);
   });
 
-  test('[VM-4] a restart without `nics` of a VM that was never seen is refused', () => {
+  test('[VM-4 refuses] a restart without `nics` of a VM that was never seen is refused', () => {
     const cluster = oneVf();
     cluster.when(say('VmStartRequested', { vmId: 'vm1' })).thenRefused('VM_UNKNOWN');
     cluster.given(start('vm1'), say('VmDestroyed', { vmId: 'vm1' }));
     cluster.when(say('VmStartRequested', { vmId: 'vm1' })).thenRefused('VM_UNKNOWN');
   });
 
-  test('[VM-10] a NIC that may fall back starts degraded when there is no VF', () => {
+  test('[VM-10 acts] a NIC that may fall back starts degraded when there is no VF', () => {
     const cluster = oneVf().given(start('vm0'));
     cluster.when(start('vm1', { nics: [nic('eth0', { onExhaustion: 'fallback' })] })).then(
       expected('NicDegraded', { vmId: 'vm1', nicId: 'eth0', reason: 'VF_EXHAUSTED' }),
@@ -420,7 +420,7 @@ describe('placement of a start', () => {
     });
   });
 
-  test('[VM-10] of two NICs that may fall back one gets the last VF, on whatever host it is', () => {
+  test('[VM-10 acts] of two NICs that may fall back one gets the last VF, on whatever host it is', () => {
     for (const other of ['h0', 'h1', 'h2', 'h3', 'h4']) {
       const hosts = ['h0', 'h1', 'h2', 'h3', 'h4'].map((id) =>
         reported(id, { pfs: ports(id === other ? 1 : 0) }),
@@ -432,14 +432,14 @@ describe('placement of a start', () => {
     }
   });
 
-  test('[VM-10] a NIC that must not fall back still fails its start', () => {
+  test('[VM-10 refuses] a NIC that must not fall back still fails its start', () => {
     const nics = [nic('eth0', { onExhaustion: 'fallback' }), nic('eth1')];
     const cluster = oneVf();
     cluster.when(start('vm1', { nics })).thenTypes('NicDegraded', 'VfAllocated', 'VmStartAccepted');
     cluster.when(start('vm2', { nics })).thenRefused('VF_EXHAUSTED');
   });
 
-  test('[VM-10] a degraded NIC says why', () => {
+  test('[VM-10 acts] a degraded NIC says why', () => {
     const cluster = scenario(reported('h1'));
     cluster.when(start('vm1', { nics: [nic('eth0', { onExhaustion: 'fallback' })] }));
     expect(cluster.events[0]).toEqual(
@@ -447,7 +447,7 @@ describe('placement of a start', () => {
     );
   });
 
-  test('[VM-15] a start of a VM that is pending or running is refused with its host and allocations', () => {
+  test('[VM-15 refuses] a start of a VM that is pending or running is refused with its host and allocations', () => {
     const cluster = twoVfs().given(start('vm1'));
     const message = expect.stringMatching(/vm1.*host h1/) as unknown as string;
     const refusal = expected('VmStartFailed', {
@@ -472,21 +472,21 @@ describe('placement of a start', () => {
     expect(cluster.events).toEqual([refusal]);
   });
 
-  test('[VM-15] a VM without VFs that runs elsewhere is simply running', () => {
+  test('[VM-15 refuses] a VM without VFs that runs elsewhere is simply running', () => {
     scenario(reported('h1'), reported('h2'))
       .given(start('vm1', { hostId: 'h1', nics: [] }))
       .when(start('vm1', { hostId: 'h2', nics: [] }))
       .thenRefused('VM_RUNNING');
   });
 
-  test('[VM-15] a VM that stopped is started', () => {
+  test('[VM-15 quiet] a VM that stopped is started', () => {
     oneVf()
       .given(start('vm1'), started('vm1'), stopped('vm1'))
       .when(start('vm1'))
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[PF-13] a PF that is down is not chosen', () => {
+  test('[PF-13 acts] [PF-13 refuses] a PF that is down is not chosen', () => {
     const down = { pfs: [port('em1', 1, { link: 'down' }), port('em2', 1)] };
     const cluster = scenario(reported('h1', down));
     cluster.when(start('vm1', { nics: [nic('eth0')] })).thenRefused('PF_LINK_DOWN');
@@ -497,13 +497,13 @@ describe('placement of a start', () => {
     cluster.when(start('vm2', { nics: [{ nicId: 'eth0' }] })).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[PF-13] a link that is reported as it is known says nothing', () => {
+  test('[PF-13 quiet] a link that is reported as it is known says nothing', () => {
     oneVf()
       .when(say('PfLinkChanged', { hostId: 'h1', pf: EM1, link: 'up' }))
       .thenIgnored('unchanged');
   });
 
-  test('[OUT-4] an allocation carries address, MAC, VLAN and guest slot', () => {
+  test('[OUT-4 acts] an allocation carries address, MAC, VLAN and guest slot', () => {
     const cluster = scenario(...networks(), reported('h1', { pfs: ports(1) })).given(
       start('vm1', { nics: [{ nicId: 'eth0', networkId: 'net1', guestSlot: 9 }] }),
     );
@@ -513,13 +513,13 @@ describe('placement of a start', () => {
     });
   });
 
-  test('[OUT-4] without VLAN and slot there are none', () => {
+  test('[OUT-4 quiet] without VLAN and slot there are none', () => {
     const cluster = oneVf().given(start('vm1'));
     expect(JSON.parse(JSON.stringify(cluster.events[0]?.data))).not.toHaveProperty('vlanId');
     expect(JSON.parse(JSON.stringify(cluster.events[0]?.data))).not.toHaveProperty('guestSlot');
   });
 
-  test('[OUT-6] two VFs for a guest bond come from different PFs, with the bond hints', () => {
+  test('[OUT-6 acts] two VFs for a guest bond come from different PFs, with the bond hints', () => {
     const pfs = [port('em1', 4, { bond: 'b' }), port('em2', 4, { bond: 'b' })];
     const nics = ['eth0', 'eth1'].map((id) => nic(id, { physicalNetwork: 'b' }));
     const cluster = scenario(reported('h1', { pfs }));
@@ -533,7 +533,7 @@ describe('placement of a start', () => {
     expect(cluster.events.at(-1)?.data).not.toHaveProperty('bondHints');
   });
 
-  test('[OUT-6] without a second PF it is refused', () => {
+  test('[OUT-6 refuses] without a second PF it is refused', () => {
     const cluster = scenario(reported('h1', { pfs: ports(4, 0) }));
     const nics = [nic('eth0'), nic('eth1')];
     cluster.when(start('vm1', { nics, separatePfs: true })).thenRefused('SEPARATE_PFS_IMPOSSIBLE');
@@ -564,7 +564,7 @@ describe('which code where', () => {
   const refusedBy = (fields: Parameters<typeof host>[1], ...before: ReturnType<typeof say>[]) =>
     scenario(reported('h1', fields), ...before).when(start('vm1', { hostId: 'h1' }));
 
-  test('[OUT-2] each obstacle of a pinned start has its own code', () => {
+  test('[OUT-2 refuses] each obstacle of a pinned start has its own code', () => {
     const one = { pfs: [port('em1', 1)] };
     refusedBy(one, say('HostFenced', { hostId: 'h1' })).thenRefused('HOST_LOST');
     refusedBy(one, say('HostCordoned', { hostId: 'h1', cordoned: true })).thenRefused('HOST_CORDONED');
@@ -590,7 +590,7 @@ describe('which code where', () => {
       .thenRefused('NETWORK_UNKNOWN');
   });
 
-  test('[PF-6] a start that only a lost PF could serve fails with PF_LOST, whatever other ports there are', () => {
+  test('[PF-6 refuses] a start that only a lost PF could serve fails with PF_LOST, whatever other ports there are', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) })).given(
       say('PfDriverLost', { hostId: 'h1', pf: EM1 }),
     );
@@ -598,7 +598,7 @@ describe('which code where', () => {
     cluster.when(start('vm1', { hostId: 'h1', nics: [{ nicId: 'eth0' }] })).thenRefused('PF_LOST');
   });
 
-  test('[HOST-5] a start on a fenced or lost host is refused with HOST_LOST', () => {
+  test('[HOST-5 refuses] a start on a fenced or lost host is refused with HOST_LOST', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) })).given(
       say('Tick', {}),
       say('Tick', {}, { after: 90 }),
@@ -607,7 +607,7 @@ describe('which code where', () => {
     cluster.when(start('vm1')).thenRefused('HOST_LOST');
   });
 
-  test('[HOST-3] a VF that the host uses, or that shares its IOMMU group, is not free; one that is merely up is', () => {
+  test('[HOST-3 refuses] a VF that the host uses, or that shares its IOMMU group, is not free; one that is merely up is', () => {
     const pfs = [
       port('em1', [
         vf('em1', 0, { hostUse: 'address' }),

@@ -144,7 +144,7 @@ describe.each(STATES)('a VM that is %s', (state) => {
     expect(cluster.events.at(-1)?.data).toMatchObject(about);
   });
 
-  test.each(Object.keys(CELLS) as VmInputType[])('[VM-13] a stale %s changes nothing', (type) => {
+  test.each(Object.keys(CELLS) as VmInputType[])('[VM-13 refuses] a stale %s changes nothing', (type) => {
     const cluster = IN_STATE[state]().given(say('VmStarted', { vmId: 'vm1', generation: 9 }));
     if (state === 'pending') cluster.given(stopped('vm1'), start('vm1'));
     expect(vmState(cluster.state, 'vm1')).toBe(state);
@@ -169,7 +169,7 @@ describe.each(STATES)('a VM that is %s', (state) => {
     }
   });
 
-  test('[EX-6] every input leaves an event, and its repeat none', () => {
+  test('[EX-6 acts] every input leaves an event, and its repeat none', () => {
     for (const said of Object.values(INPUTS)) {
       const cluster = IN_STATE[state]().when({ ...said, id: 'once' });
       expect(cluster.events.length).toBeGreaterThan(0);

@@ -13,7 +13,7 @@ const gone: readonly SagaStep[] = [
 ];
 const nothingHeld = (site: Simulation): void => expect(site).toHaveAllocated({});
 
-await prove('[PF-6] [VM-18]', {
+await prove('[PF-6 acts] [VM-18 acts]', {
   name: 'driver lost: the holders are released by force, the VFs come back, and the NICs are attached again',
   fleet: h1,
   before: runs,
@@ -40,7 +40,7 @@ await prove('[PF-6] [VM-18]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-6] [PF-10]', {
+await prove('[PF-6 acts] [PF-10 acts]', {
   name: 'driver lost, and back without VFs: the PF is split again',
   fleet: h1,
   before: runs,
@@ -58,7 +58,7 @@ await prove('[PF-6] [PF-10]', {
   atLast: nothingHeld,
 });
 
-await prove('[VM-10] [PF-6]', {
+await prove('[VM-10 acts] [PF-6 acts]', {
   name: 'driver lost: a NIC that may fall back is degraded, and promoted when the VFs are back',
   fleet: h1,
   before: [start('vm1', { nics: [nic('eth0', { onExhaustion: 'fallback' })] }), started('vm1')],
@@ -71,7 +71,7 @@ await prove('[VM-10] [PF-6]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-6]', {
+await prove('[PF-6 quiet]', {
   name: 'driver lost, said twice',
   fleet: h1,
   before: [...runs, loses],
@@ -81,7 +81,7 @@ await prove('[PF-6]', {
   atLast: nothingHeld,
 });
 
-await proveRefusals('[PF-6] [OUT-2] attach while the driver is lost', [
+await proveRefusals('[PF-6 refuses] [OUT-2 refuses] attach while the driver is lost', [
   { code: 'PF_LOST', fleet: h1, before: [...runs, loses], request: attach('vm1') },
   { code: 'VM_UNKNOWN', fleet: h1, before: [loses], request: attach('vm9') },
   { code: 'NIC_EXISTS', fleet: h1, before: runs, request: attach('vm1') },

@@ -11,7 +11,7 @@ const gone: readonly SagaStep[] = [
 ];
 const nothingHeld = (site: Simulation): void => expect(site).toHaveAllocated({});
 
-await prove('[HOST-4] [VM-16] [PF-10]', {
+await prove('[HOST-4 acts] [VM-16 acts] [PF-10 acts]', {
   name: 'reboot: the VMs of the boot before end, the PF is split again, and a VM starts on it',
   fleet: () => fleet().host('h1', { em1: 2 }),
   before: runs,
@@ -34,7 +34,7 @@ await prove('[HOST-4] [VM-16] [PF-10]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-10]', {
+await prove('[PF-10 acts]', {
   name: 'reboot with the link down: the PF is split once it is up',
   fleet: () => fleet().host('h1', { em1: 2 }),
   before: runs,
@@ -56,7 +56,7 @@ await prove('[PF-10]', {
   atLast: nothingHeld,
 });
 
-await prove('[HOST-9]', {
+await prove('[HOST-9 refuses]', {
   name: 'reboot, and a report of the boot before comes late: it changes nothing',
   fleet: () => fleet().host('h1', { em1: 2 }),
   before: [...runs, reboots],

@@ -7,7 +7,7 @@ const h1 = () => fleet().host('h1', { em1: 2, em2: 1 });
 /** Nobody holds a VF of a PF that has none. */
 const nothingHeld = (site: Simulation): void => expect(site).toHaveAllocated({});
 
-await prove('[PF-4]', {
+await prove('[PF-4 acts]', {
   name: 'restore of a PF that nobody uses',
   fleet: h1,
   steps: [restore(EM1)],
@@ -16,7 +16,7 @@ await prove('[PF-4]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-4] [PF-5]', {
+await prove('[PF-4 acts] [PF-5 acts]', {
   name: 'restore of a PF in use: its holders are released by force, then it is ordered, done, and split again',
   fleet: h1,
   before: [start('vm1'), started('vm1'), start('vm2'), started('vm2')],
@@ -40,7 +40,7 @@ await prove('[PF-4] [PF-5]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-15]', {
+await prove('[PF-15 acts]', {
   name: 'restore that fails: the VFs stay, and serve again',
   fleet: h1,
   before: [(site) => void site.agent('h1').will({ fail: 'device or resource busy' })],
@@ -57,7 +57,7 @@ await prove('[PF-15]', {
   atLast: nothingHeld,
 });
 
-await prove('[PF-16]', {
+await prove('[PF-16 acts]', {
   name: 'restore that nobody ordered',
   fleet: h1,
   before: [start('vm1', { nics: [nic('eth0')] }), started('vm1')],
@@ -72,7 +72,7 @@ await prove('[PF-16]', {
   atLast: nothingHeld,
 });
 
-await proveRefusals('[PF-4] [OUT-2] restore', [
+await proveRefusals('[PF-4 refuses] [OUT-2 refuses] restore', [
   { code: 'HOST_UNKNOWN', fleet: h1, request: restore(EM1, 'unload', 'h9') },
   { code: 'PF_UNKNOWN', fleet: h1, request: restore('0000:99:00.0') },
   { code: 'HOST_LOST', fleet: h1, before: [say('HostFenced', { hostId: 'h1' })], request: restore(EM1) },

@@ -17,7 +17,7 @@ const agrees = async (site: Simulation): Promise<void> => {
 };
 const truth = [restarts('h1'), reports('h1'), agrees];
 
-await prove('[PF-2]', {
+await prove('[PF-2 acts]', {
   name: 'split: ordered, done, and a VM starts on it',
   fleet: h1,
   steps: [split(EM1, 4), start('vm1')],
@@ -33,7 +33,7 @@ await prove('[PF-2]', {
   ending: truth,
 });
 
-await prove('[PF-2]', {
+await prove('[PF-2 acts]', {
   name: 'split of two PFs',
   fleet: h1,
   steps: [split(EM1, 4), split(EM2, 2)],
@@ -41,7 +41,7 @@ await prove('[PF-2]', {
   ending: truth,
 });
 
-await prove('[PF-15]', {
+await prove('[PF-15 acts]', {
   name: 'split that fails, and is asked for again',
   fleet: h1,
   before: [(site) => void site.agent('h1').will({ fail: 'no such file: sriov_numvfs' })],
@@ -56,7 +56,7 @@ await prove('[PF-15]', {
   ending: truth,
 });
 
-await prove('[PF-15]', {
+await prove('[PF-15 acts]', {
   name: 'split that makes fewer VFs than ordered',
   fleet: h1,
   before: [(site) => void site.agent('h1').will({ vfs: 3 })],
@@ -71,7 +71,7 @@ const bonded = () =>
     .host('h1', { em1: 1, ports: { em1: { bond: 'bond0' }, em2: { bond: 'bond0' } } })
     .said(say('ClusterPolicyChanged', { bond: 'reject' }));
 
-await proveRefusals('[PF-2] [PF-3] [OUT-2] split', [
+await proveRefusals('[PF-2 refuses] [PF-3 refuses] [OUT-2 refuses] split', [
   { code: 'HOST_UNKNOWN', fleet: h1, request: split(EM1, 2, 'h9') },
   { code: 'PF_UNKNOWN', fleet: h1, request: split('0000:99:00.0', 2) },
   { code: 'HOST_LOST', fleet: h1, before: [say('HostFenced', { hostId: 'h1' })], request: split(EM1, 2) },

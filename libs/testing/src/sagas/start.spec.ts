@@ -34,10 +34,10 @@ const started1: Saga = {
   atLast: (site) => expect(site).toHaveAllocated({}),
 };
 
-await prove('[VM-1] [EX-3]', started1);
-await prove('[OUT-1] [EX-1] twice:', started1, everyTwoCrashes);
+await prove('[VM-1 acts] [EX-3 acts]', started1);
+await prove('[OUT-1 acts] [EX-1 acts] twice:', started1, everyTwoCrashes);
 
-await prove('[VM-3]', {
+await prove('[VM-3 acts]', {
   name: 'start, and the start is aborted',
   fleet: oneHost,
   steps: [start('vm1', twoNics), say('VmStartAborted', { vmId: 'vm1', reason: 'no memory' })],
@@ -49,7 +49,7 @@ await prove('[VM-3]', {
   atLast: (site) => expect(site).toHaveAllocated({}),
 });
 
-await prove('[EX-1]', {
+await prove('[EX-1 refuses]', {
   name: 'start: of two VMs that want the last VF one gets it, and the other when it is free',
   fleet: () => fleet().host('h1', { em1: 1 }),
   steps: [start('vm1'), start('vm2'), stopped('vm1'), start('vm2', { nics: [nic('eth0')] })],
@@ -58,7 +58,7 @@ await prove('[EX-1]', {
   atLast: (site) => expect(site).toHaveAllocated({}),
 });
 
-await prove('[VM-10]', {
+await prove('[VM-10 acts]', {
   name: 'start: a NIC that falls back is promoted when a VF is free',
   fleet: () => fleet().host('h1', { em1: 1 }),
   steps: [
@@ -79,7 +79,7 @@ const h1 = (em1 = 1) => fleet().host('h1', { em1 });
 const withPort = (fields: Parameters<typeof port>[2], em1 = 1) =>
   fleet().host('h1', { em1, ports: { em1: fields } });
 
-await proveRefusals('[VM-2] [OUT-2] start', [
+await proveRefusals('[VM-2 refuses] [OUT-2 refuses] start', [
   { code: 'VF_EXHAUSTED', fleet: h1, before: [start('vm0')], request: start('vm1') },
   { code: 'HOST_UNKNOWN', fleet: h1, request: start('vm1', { hostId: 'h9' }) },
   {
@@ -187,7 +187,7 @@ await proveRefusals('[VM-2] [OUT-2] start', [
   },
 ]);
 
-await prove('[OUT-1]', {
+await prove('[OUT-1 refuses]', {
   name: 'start that cannot be read: its dead letter is its outcome, and the next start is served',
   fleet: () => h1(2),
   steps: [

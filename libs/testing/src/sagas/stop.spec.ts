@@ -5,7 +5,7 @@ import { prove, reports, restarts } from './prove.js';
 const VF = vfAddress('em1', 0);
 const runs: readonly SagaStep[] = [start('vm1'), started('vm1')];
 
-await prove('[VM-3]', {
+await prove('[VM-3 acts]', {
   name: 'stop: the VFs are free at once on a host that does not scrub, and the next VM gets them',
   fleet: () => fleet().host('h1', { em1: 1, em2: 1 }),
   before: [start('vm1', { nics: [nic('eth0'), nic('eth1', { physicalNetwork: 'em2' })] }), started('vm1')],
@@ -24,7 +24,7 @@ await prove('[VM-3]', {
   atLast: (site) => expect(site).toHaveAllocated({}),
 });
 
-await prove('[SCRUB-1]', {
+await prove('[SCRUB-1 acts]', {
   name: 'stop: the VF is scrubbed, and free when it is clean',
   fleet: () => fleet().host('h1', { em1: 1, scrubs: true }),
   before: runs,
@@ -42,7 +42,7 @@ await prove('[SCRUB-1]', {
   atLast: (site) => expect(site).toHaveAllocated({ 'vm3/eth0': `h1 ${VF}` }),
 });
 
-await prove('[SCRUB-2]', {
+await prove('[SCRUB-2 acts]', {
   name: 'stop: a VF that cannot be scrubbed is quarantined until an operator frees it with a clean report',
   fleet: () => fleet().host('h1', { em1: 1, scrubs: true }),
   before: [...runs, (site) => void site.agent('h1').will({ fail: 'VLAN stays' })],
@@ -55,7 +55,7 @@ await prove('[SCRUB-2]', {
   atLast: (site) => expect(site).toHaveAllocated({}),
 });
 
-await prove('[VM-4]', {
+await prove('[VM-4 acts]', {
   name: 'stop, and start again with the NICs that are known',
   fleet: () => fleet().host('h1', { em1: 2 }),
   before: runs,
@@ -71,7 +71,7 @@ const ignored = (
   before: readonly SagaStep[],
   step: ReturnType<typeof stopped>,
 ) =>
-  prove('[VM-13] [EX-6]', {
+  prove('[VM-13 refuses] [EX-6 quiet]', {
     name: `stop that changes nothing: ${name}`,
     fleet: () => fleet().host('h1', { em1: 1 }),
     before,
