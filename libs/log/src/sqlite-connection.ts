@@ -77,7 +77,9 @@ export class SqliteConnection {
   #start(): Running {
     if (this.#running !== undefined) return this.#running;
     // Options of the process are not for the thread: some, like --input-type, would keep it from starting.
-    const worker = new Worker(workerFile(), { execArgv: [] });
+    // But who profiles the process wants to see the thread too.
+    const execArgv = process.execArgv.filter((option) => option.startsWith('--cpu-prof'));
+    const worker = new Worker(workerFile(), { execArgv });
     const waiting = new Map<number, Waiting>();
     let died: unknown;
     const exited = new Promise<void>((resolve) => {

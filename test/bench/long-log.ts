@@ -1,0 +1,82 @@
+import { emptyState, step, type Input, type State } from '#domain';
+import { emptyHead, type EventLog, type Head, type StoredDecision } from '#log';
+import { sealDecision } from '#pipeline';
+
+export const CLUSTER = 'bench';
+const HOSTS = 1000;
+/** Creation time of the `VF_IN` that the log names. */
+export const STREAM = '2026-11-21T00:00:00.000000000Z';
+const BEGIN = Date.parse('2026-11-21T00:00:00Z');
+
+/** A host with two split PFs, as it reports. */
+export const hostReport = (index: number): Input => {
+  const pf = (bus: number) => ({
+    pciAddress: `0000:${bus.toString(16)}:00.0`,
+    ifname: `em${bus - 0x7f}`,
+    link: 'up' as const,
+    totalVfs: 64,
+    vfs: Array.from({ length: 64 }, (_, vf) => ({
+      pciAddress: `0000:${bus.toString(16)}:${(2 + (vf >> 3)).toString(16).padStart(2, '0')}.${vf & 7}`,
+      index: vf,
+    })),
+  });
+  return {
+    id: `host-${index}`,
+    type: 'HostReported',
+    time: BEGIN,
+    digest: '0123456789abcdef',
+    data: {
+      hostId: `host-${index}`,
+      bootId: 'boot-1',
+      seq: 1,
+      iommu: { enabled: true, ready: true },
+      interruptRemapping: true,
+      pfs: [pf(0x80), pf(0x81)],
+    },
+  };
+};
+
+/** 1,000 hosts, then 20,000 VMs that start and stop in turn. */
+function* inputs(): Generator<Input> {
+  for (let index = 0; index < HOSTS; index++) yield hostReport(index);
+  for (let turn = 0; ; turn++) {
+    const vmId = `vm-${turn % 20_000}`;
+    const common = { time: BEGIN + turn, digest: '0123456789abcdef' };
+    yield {
+      ...common,
+      id: `start-${turn}`,
+      type: 'VmStartRequested',
+      data: { vmId, nics: [{ nicId: 'n0' }] },
+    };
+    yield { ...common, id: `stop-${turn}`, type: 'VmStopped', data: { vmId } };
+  }
+}
+
+/** Writes a log of at least so many events, by the real decider and sealer. */
+export async function writeLog(log: EventLog, events: number): Promise<{ state: State; head: Head }> {
+  const state = emptyState(CLUSTER);
+  let head = emptyHead(CLUSTER);
+  let batch: StoredDecision[] = [];
+  let from = 0;
+  let sequence = 0;
+  for (const input of inputs()) {
+    if (state.position >= events) break;
+    const placed = step(state, input, { stream: STREAM, sequence: ++sequence });
+    const text = JSON.stringify({
+      specversion: '1.0',
+      id: input.id,
+      source: '/bench',
+      type: input.type,
+      data: input.data,
+    });
+    const next = sealDecision(CLUSTER, head, { correlationId: input.id, text }, placed);
+    batch.push(next.sealed.records);
+    head = next.head;
+    if (batch.length < 500) continue;
+    await log.append(CLUSTER, from, batch);
+    batch = [];
+    from = head.position;
+  }
+  await log.append(CLUSTER, from, batch);
+  return { state, head };
+}
