@@ -16,3 +16,7 @@ export {
 export * from './subjects.js';
 export { subjectOf, writeEvent, type RelayedRecord } from './write-event.js';
 export * from './settings.js';
+export { asyncApiDocument, type AsyncApiParts, type DocumentedEvent } from './contract/asyncapi.js';
+export { dataSchema, type Comments } from './contract/data-schema.js';
+export { inputSchema, outputSchema } from './contract/event-schema.js';
+export type { JsonSchema } from './contract/json-schema.js';

@@ -1,13 +1,10 @@
-import { defaultMetadataStorage } from 'class-transformer/cjs/storage.js';
 import {
   getFromContainer,
-  getMetadataStorage,
-  ValidationTypes,
   type ValidationArguments,
   type ValidatorConstraintInterface,
 } from 'class-validator';
+import { propertiesOf, type Dto, type Metadata } from './metadata.js';
 
-type Dto = new () => object;
 type Plain = Record<string, unknown>;
 
 /** The checks of one property, taken from its decorators. */
@@ -59,62 +56,13 @@ export class DataChecker {
 const isPlain = (value: unknown): value is Plain =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function compile(dto: Dto): readonly PropertyPlan[] {
-  const metadata = getMetadataStorage().getTargetValidationMetadatas(dto, '', true, false);
-  return [...groupByName(metadata)]
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, ofProperty]) => {
-      if (name in Object.prototype) throw new Error(`${dto.name}.${name} is a name that every object has`);
-      for (const one of ofProperty) refuseUnknownKind(dto, one);
-      const nested = ofProperty.find((one) => one.type === ValidationTypes.NESTED_VALIDATION);
-      return {
-        name,
-        optional: ofProperty.some((one) => one.type === ValidationTypes.CONDITIONAL_VALIDATION),
-        // Decorators register from the last to the first; the first is the one that says what the property
-        // is.
-        checks: ofProperty.filter(isCheck).toReversed().map(compileCheck),
-        ...(nested === undefined
-          ? undefined
-          : { nested: { plan: compile(typeOf(dto, name)), each: nested.each } }),
-      };
-    });
-}
-
-type Metadata = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
-
-/** `Map.groupBy`, which Node 20 does not have. */
-function groupByName(metadata: readonly Metadata[]): Map<string, Metadata[]> {
-  const groups = new Map<string, Metadata[]>();
-  for (const one of metadata) {
-    const group = groups.get(one.propertyName);
-    if (group === undefined) groups.set(one.propertyName, [one]);
-    else group.push(one);
-  }
-  return groups;
-}
-
-const isCheck = ({ type }: Metadata): boolean =>
-  type === ValidationTypes.CUSTOM_VALIDATION || type === ValidationTypes.IS_DEFINED;
-
-/** What class-validator can do and this cannot must not be passed over in silence. */
-function refuseUnknownKind(dto: Dto, metadata: Metadata): void {
-  const { type, name, propertyName, groups, validateIf } = metadata;
-  const isKnown =
-    isCheck(metadata) ||
-    type === ValidationTypes.NESTED_VALIDATION ||
-    (type === ValidationTypes.CONDITIONAL_VALIDATION && name === 'isOptional');
-  if (isKnown && validateIf === undefined && (groups ?? []).length === 0) return;
-  throw new Error(
-    `${dto.name}.${propertyName} has a decorator that DataChecker does not know: ${name ?? type}`,
-  );
-}
-
-/** The class of a nested property, from its `@Type`. */
-function typeOf(dto: Dto, property: string): Dto {
-  const type = defaultMetadataStorage.findTypeMetadata(dto, property)?.typeFunction();
-  if (type === undefined) throw new Error(`${dto.name}.${property} is nested and has no @Type`);
-  return type as Dto;
-}
+const compile = (dto: Dto): readonly PropertyPlan[] =>
+  propertiesOf(dto).map(({ name, optional, checks, nested }) => ({
+    name,
+    optional,
+    checks: checks.map(compileCheck),
+    ...(nested === undefined ? undefined : { nested: { plan: compile(nested.dto), each: nested.each } }),
+  }));
 
 function compileCheck(metadata: Metadata): Check {
   const constraint = getFromContainer<ValidatorConstraintInterface>(metadata.constraintCls as never);

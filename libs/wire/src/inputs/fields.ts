@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { IsIn, IsOptional, ValidateBy, ValidateNested } from 'class-validator';
+import type { JsonSchema } from '../contract/json-schema.js';
 import { IDENTIFIER, PCI_ADDRESS } from '../formats.js';
 
 /** The formats of wire.md as decorators: one name for each, so that a DTO reads like the contract. */
@@ -41,15 +42,26 @@ interface Format {
   /** Says what the property must be: `$property must be …`. */
   readonly message: string;
   readonly validate: (value: unknown) => boolean;
+  /**
+   * The same as far as JSON Schema can say it, for the documents; what it cannot say, the message does. Of a
+   * list that is looked at member by member it describes the member.
+   */
+  readonly schema: JsonSchema;
   /** Looks at each member of a list. */
   readonly each?: boolean;
 }
 
-const format = ({ name, message, validate, each = false }: Format): PropertyDecorator =>
-  ValidateBy({ name, validator: { validate } }, { each, message });
+const format = ({ name, message, validate, schema, each = false }: Format): PropertyDecorator =>
+  ValidateBy({ name, validator: { validate } }, { each, message, context: { schema } });
 
 const matching = (name: string, pattern: RegExp, message: string, each = false): PropertyDecorator =>
-  format({ name, message, each, validate: (value) => typeof value === 'string' && pattern.test(value) });
+  format({
+    name,
+    message,
+    each,
+    validate: (value) => typeof value === 'string' && pattern.test(value),
+    schema: { type: 'string', pattern: pattern.source },
+  });
 
 /** `[A-Za-z0-9_-]{1,64}`: ids of VMs, hosts, NICs and networks, tenants. */
 export const IsIdentifier = (each = false): PropertyDecorator =>
@@ -82,6 +94,7 @@ export const IsText = (max: number): PropertyDecorator =>
     message: `$property must be a text of 1 to ${max} characters, without control characters`,
     validate: (value) =>
       typeof value === 'string' && value.length > 0 && value.length <= max && isText(value),
+    schema: { type: 'string', minLength: 1, maxLength: max },
   });
 
 /** RFC 3339, and a time that can be counted with: no leap second. */
@@ -90,6 +103,7 @@ export const IsTime = (): PropertyDecorator =>
     name: 'isTime',
     message: '$property must be a time (RFC 3339, not a leap second)',
     validate: (value) => isRfc3339(value) && value.slice(17, 19) !== '60',
+    schema: { type: 'string', format: 'date-time' },
   });
 
 /** A whole number within bounds that a double holds exactly. */
@@ -98,11 +112,17 @@ export const IsWhole = (min: number, max = Number.MAX_SAFE_INTEGER): PropertyDec
     name: 'isWhole',
     message: `$property must be a whole number from ${min} to ${max}`,
     validate: (value) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+    schema: { type: 'integer', minimum: min, maximum: max },
   });
 
 /** Any whole number; whether it makes sense is for the decider to say. */
 export const IsAnyWhole = (): PropertyDecorator =>
-  format({ name: 'isAnyWhole', message: '$property must be a whole number', validate: Number.isInteger });
+  format({
+    name: 'isAnyWhole',
+    message: '$property must be a whole number',
+    validate: Number.isInteger,
+    schema: { type: 'integer' },
+  });
 
 /** `true` or `false`. */
 export const IsYesOrNo = (): PropertyDecorator =>
@@ -110,11 +130,15 @@ export const IsYesOrNo = (): PropertyDecorator =>
     name: 'isYesOrNo',
     message: '$property must be true or false',
     validate: (value) => typeof value === 'boolean',
+    schema: { type: 'boolean' },
   });
 
 /** One of a list of words. */
 export const IsOneOf = (words: readonly string[]): PropertyDecorator =>
-  IsIn(words as string[], { message: `$property must be one of ${words.join(', ')}` });
+  IsIn(words as string[], {
+    message: `$property must be one of ${words.join(', ')}`,
+    context: { schema: { type: 'string', enum: words } },
+  });
 
 /** May be left out; `null` counts as left out, as many languages write it. */
 export const MayBeLeftOut = IsOptional;
@@ -128,6 +152,12 @@ export const IsGuestSlot = (): PropertyDecorator =>
       typeof value === 'number'
         ? Number.isInteger(value) && value >= 1 && value <= 31
         : typeof value === 'string' && PCI_ADDRESS.test(value),
+    schema: {
+      oneOf: [
+        { type: 'integer', minimum: 1, maximum: 31 },
+        { type: 'string', pattern: PCI_ADDRESS.source },
+      ],
+    },
   });
 
 /** The place of a guest slot as an address: slot 5 is function 0 of device 5 on guest bus 0. */
@@ -143,6 +173,7 @@ export const IsList = (max: number): PropertyDecorator =>
     name: 'isList',
     message: `$property must be a list of at most ${max}`,
     validate: (value) => Array.isArray(value) && value.length <= max,
+    schema: { type: 'array', maxItems: max },
   });
 
 /** A list of at most `max` objects of a class. class-validator by itself would take a list of lists too. */
@@ -152,6 +183,7 @@ export const IsListOf = (type: () => new () => object, max: number): PropertyDec
       name: 'isListOf',
       message: `$property must be a list of at most ${max} objects`,
       validate: (value) => Array.isArray(value) && value.length <= max && value.every(isObject),
+      schema: { type: 'array', maxItems: max },
     }),
     ValidateNested({ each: true }),
     Type(type),
@@ -160,7 +192,12 @@ export const IsListOf = (type: () => new () => object, max: number): PropertyDec
 /** An object of a class. */
 export const IsObjectOf = (type: () => new () => object): PropertyDecorator =>
   all(
-    format({ name: 'isObjectOf', message: '$property must be an object', validate: isObject }),
+    format({
+      name: 'isObjectOf',
+      message: '$property must be an object',
+      validate: isObject,
+      schema: { type: 'object' },
+    }),
     ValidateNested(),
     Type(type),
   );
@@ -171,6 +208,7 @@ export const DifferIn = (what: string, key: (member: never) => unknown): Propert
     name: `differIn ${what}`,
     message: `the members of $property must differ in ${what}`,
     validate: (value) => !Array.isArray(value) || allDiffer(value, key as (member: unknown) => unknown),
+    schema: { $comment: `members differ in ${what}` },
   });
 
 function allDiffer(members: readonly unknown[], key: (member: unknown) => unknown): boolean {
@@ -199,6 +237,12 @@ export const IsCountByIdentifier = (max: number): PropertyDecorator =>
         entries.every(([name, count]) => IDENTIFIER.test(name) && Number.isSafeInteger(count) && count >= 0)
       );
     },
+    schema: {
+      type: 'object',
+      maxProperties: max,
+      propertyNames: { pattern: IDENTIFIER.source },
+      additionalProperties: { type: 'integer', minimum: 0 },
+    },
   });
 
 /** Deeper nesting than any input has. */
@@ -210,6 +254,7 @@ export const IsAnyObject = (): PropertyDecorator =>
     name: 'isAnyObject',
     message: `$property must be an object of texts and finite numbers, nested at most ${MAX_DEPTH} deep`,
     validate: (value) => isObject(value) && isLossless(value, MAX_DEPTH),
+    schema: { type: 'object', $comment: `nested at most ${MAX_DEPTH} deep` },
   });
 
 function isLossless(value: unknown, depth: number): boolean {

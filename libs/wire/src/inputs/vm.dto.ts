@@ -55,9 +55,10 @@ export class NicDto implements NicSpec {
   @MayBeLeftOut() @IsAnyObject() qos?: Record<string, unknown>;
 }
 
-/** Every VM input may carry a generation (VM-13). */
+/** What every VM input has. */
 export class VmDto {
   @IsIdentifier() vmId!: string;
+  /** VM-13: never goes back; a stale request is refused, a stale fact ignored. */
   @MayBeLeftOut() @IsWhole(0) generation?: number;
 }
 
