@@ -1,43 +1,16 @@
-import type { Events, PlacedEvent } from '../../events.js';
+import { isRequest, MAY_LEAVE_NOTHING, OUTCOMES } from '#wire';
+import type { EventType, PlacedEvent } from '../../events.js';
 import type { Input, InputType } from '../../inputs.js';
 import type { Known } from './known.js';
 
-const OUTCOMES: { readonly [T in InputType]: readonly (keyof Events)[] } = {
-  VmStartRequested: ['VmStartAccepted', 'VmStartFailed'],
-  VmNicAttachRequested: ['VmNicAttached', 'VmNicAttachFailed'],
-  VmNicDetachRequested: ['VmNicDetached', 'VmNicDetachFailed'],
-  VmNicTypeChangeRequested: ['VmNicTypeChanged', 'VmNicTypeChangeRejected'],
-  VmMigrationRequested: ['VmMigrationAllowed', 'VmMigrationRejected'],
-  HostRemovalRequested: ['HostRemoved', 'HostRemovalRejected'],
-  PfVirtualizeRequested: ['PfVirtualizationOrdered', 'PfVirtualizationRejected'],
-  PfRestoreRequested: ['PfRestoreOrdered', 'PfRestoreRejected'],
-  AllocationReleaseRequested: ['AllocationReleaseDone', 'AllocationReleaseRejected'],
-  L2NetworkDefined: ['L2NetworkAccepted', 'L2NetworkRejected'],
-  L3NetworkDefined: ['L3NetworkAccepted', 'L3NetworkRejected'],
-  NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
-  VmStarted: ['VmStarted', 'InputIgnored', 'InputRejected'],
-  VmStartAborted: ['VmStartAborted', 'InputIgnored', 'InputRejected'],
-  VmStopped: ['VmStopped', 'InputIgnored', 'InputRejected'],
-  VmDestroyed: ['VmDestroyed', 'InputIgnored', 'InputRejected'],
-  VmRebooted: ['VmRebooted', 'InputIgnored', 'InputRejected'],
-  VmMigrated: ['VmMigrated', 'InputIgnored', 'InputRejected'],
-  VmAdopted: ['VmAdopted', 'InputIgnored', 'InputRejected'],
-  HostCordoned: ['HostCordoned', 'InputIgnored', 'InputRejected'],
-  HostFenced: ['HostFenced', 'InputIgnored', 'InputRejected'],
-  PfVirtualized: ['PfVirtualized', 'InputIgnored', 'InputRejected'],
-  PfVirtualizationFailed: ['PfVirtualizationFailed', 'InputIgnored', 'InputRejected'],
-  PfRestored: ['PfRestored', 'InputIgnored', 'InputRejected'],
-  PfRestoreFailed: ['PfRestoreFailed', 'InputIgnored', 'InputRejected'],
-  PfDriverLost: ['PfDriverLost', 'InputIgnored', 'InputRejected'],
-  PfLinkChanged: ['PfLinkChanged', 'InputIgnored', 'InputRejected'],
-  PfCordoned: ['PfCordoned', 'InputIgnored', 'InputRejected'],
-  PfAccepted: ['PfAccepted', 'InputIgnored', 'InputRejected'],
-  VfScrubbed: ['VfScrubbed', 'VfQuarantined', 'InputIgnored', 'InputRejected'],
-  ClusterPolicyChanged: ['ClusterPolicyChanged', 'InputIgnored', 'InputRejected'],
-  HostReported: [],
-  HostSeen: [],
-  Tick: [],
-};
+const RETOLD = ['InputIgnored', 'InputRejected'] as const;
+
+/** The event that ends the decision of an input: the outcomes of a request, a fact's own name, or why not. */
+function endings(type: InputType): readonly EventType[] {
+  if (isRequest(type)) return OUTCOMES[type];
+  if (MAY_LEAVE_NOTHING.has(type)) return [];
+  return [type as EventType, ...(type === 'VfScrubbed' ? (['VfQuarantined'] as const) : []), ...RETOLD];
+}
 
 /** OUT-3. */
 export function order(known: Known, input: Input, events: readonly PlacedEvent[], time: number): void {
@@ -60,7 +33,7 @@ export function order(known: Known, input: Input, events: readonly PlacedEvent[]
 
 /** OUT-1, EX-6, VM-13: what a decision owes its input. */
 export function outcome(known: Known, input: Input, events: readonly PlacedEvent[]): void {
-  const kinds = OUTCOMES[input.type];
+  const kinds = endings(input.type);
   const names = events.map((event) => event.type).join(', ');
   if (kinds.length === 0) {
     known.check(
