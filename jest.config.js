@@ -8,8 +8,9 @@ const shared = {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^#log/conformance$': '<rootDir>/libs/log/src/conformance.ts',
+    '^#client/nest$': '<rootDir>/libs/client/src/nest.ts',
     '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',
-    '^#(domain|wire|log|broker|pipeline|testing)$': '<rootDir>/libs/$1/src/index.ts',
+    '^#(domain|wire|log|broker|pipeline|testing|client)$': '<rootDir>/libs/$1/src/index.ts',
     '^#(allocator|api|standalone)$': '<rootDir>/apps/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

@@ -130,23 +130,30 @@ async function outcome(parts: ApiParts, cluster: string, request: Request): Prom
     position: String(state.position),
     first: state.inputs.positionOf(id),
   }));
-  if (first !== undefined) return { position, outcome: await lastOfDecision(log, cluster, first) };
+  if (first !== undefined) return { position, ...(await lastOfDecision(log, cluster, first)) };
   const dead = await broker.dead.find(cluster, id);
   return dead === undefined ? { position } : { position, dead: { reason: dead.reason } };
 }
 
-async function lastOfDecision(log: EventLog, cluster: string, first: number): Promise<unknown> {
+/** With the digest of the input, by which whoever used the id for something else notices. */
+async function lastOfDecision(
+  log: EventLog,
+  cluster: string,
+  first: number,
+): Promise<{ outcome?: unknown; digest?: string }> {
   let id: string | undefined;
+  let digest: string | undefined;
   let last: { causationid: string } | undefined;
   for await (const records of log.read(cluster, first, { inputs: false })) {
     for (const record of records) {
       const event = JSON.parse(messageOf(cluster, record).payload as string) as { causationid: string };
       id ??= event.causationid;
-      if (event.causationid !== id) return last;
+      if (event.causationid !== id) return { outcome: last, digest };
+      digest ??= (JSON.parse(record.body) as { cause: { digest: string } }).cause.digest;
       last = event;
     }
   }
-  return last;
+  return { outcome: last, digest };
 }
 
 /** Answers a query about a cluster. @throws QueryError */

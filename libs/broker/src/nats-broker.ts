@@ -22,6 +22,8 @@ export interface NatsBrokerOptions extends NatsConnectionOptions {
 export interface NatsBroker extends Broker {
   /** The connection, for others to add queries on it. It is closed by `close` and nobody else. */
   readonly connection: NatsConnection;
+  /** The same with what the parts of the broker know of it, for a client that shares it. */
+  readonly link: NatsLink;
 }
 
 const RETRY = 250;

@@ -1,0 +1,280 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { connectNats, endLeftBehindServer, findNatsServer, startNatsServer } from '#broker';
+import { Test } from '@nestjs/testing';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Standalone } from '#standalone';
+import { VfScheduler } from './client.js';
+import { VfError, VfRefusal } from './errors.js';
+import { VfSchedulerModule } from './nest.js';
+import { Cable, hostWith, PF, startScheduler } from './testing/scheduler.js';
+
+let standalone: Standalone;
+let client: VfScheduler;
+
+beforeAll(async () => {
+  standalone = await startScheduler();
+  client = await VfScheduler.connect({ servers: standalone.ready.nats, source: '/test' });
+  await client.publish('HostReported', hostWith('host-1', 8));
+  await client.ask('L2NetworkDefined', {
+    l2Id: 'l2-9',
+    type: 'L2VlanNetwork',
+    physicalInterface: 'em1',
+    vlanId: 42,
+    sriov: true,
+  });
+  await client.ask('L3NetworkDefined', { l3Id: 'net-9', l2Id: 'l2-9', kind: 'flat', sriov: true });
+}, 30_000);
+
+afterAll(async () => {
+  await client.close();
+  await standalone.stop();
+}, 30_000);
+
+const errorOf = async (call: Promise<unknown>): Promise<VfError> => {
+  const error = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof VfError) return error;
+  throw new Error('it did not fail as it should', { cause: error });
+};
+
+const endOf = async (cluster = client): Promise<number> =>
+  Number((await cluster.availability({ atLeast: undefined } as object)).position);
+
+describe('a request', () => {
+  test('[VM-1] [OUT-4] startVm resolves with the allocations, VLAN and MAC included', async () => {
+    const vm = await client.startVm('vm-1', {
+      nics: [{ nicId: 'nic-0', networkId: 'net-9', guestSlot: 5 }],
+    });
+    expect(vm).toMatchObject({ vmId: 'vm-1', hostId: 'host-1' });
+    expect(vm.allocations).toEqual([
+      expect.objectContaining({
+        vmId: 'vm-1',
+        nicId: 'nic-0',
+        pf: PF,
+        vlanId: 42,
+        guestSlot: 5,
+        reason: 'start',
+        mac: expect.stringMatching(/^02:/),
+      }),
+    ]);
+    expect(vm.nics[0]?.allocationId).toBe(vm.allocations[0]?.allocationId);
+    expect((await client.vmStarted('vm-1')).event.type).toBe('VmStarted');
+    expect((await client.query('vm', { vmId: 'vm-1' })).vm).toMatchObject({ state: 'running' });
+  });
+
+  test('[OUT-2] a refusal is thrown with its code, sentence and facts', async () => {
+    const nics = Array.from({ length: 9 }, (_, index) => ({ nicId: `nic-${index}` }));
+    const refusal = await errorOf(client.startVm('vm-2', { nics }));
+    expect(refusal).toBeInstanceOf(VfRefusal);
+    expect(refusal.code).toBe('VF_EXHAUSTED');
+    expect(refusal.message).toContain('no host of the cluster takes 9 VFs');
+    expect(refusal.facts).toMatchObject({
+      vmId: 'vm-2',
+      summary: { VF_EXHAUSTED: 1 },
+      considered: [{ hostId: 'host-1', pf: PF, reason: 'VF_EXHAUSTED' }],
+    });
+  });
+
+  test('[EX-6] the same call with the same id has the same outcome, and takes effect once', async () => {
+    const start = () => client.startVm('vm-3', { nics: [{ nicId: 'nic-0' }] }, { id: 'start-vm-3' });
+    const [first, ...others] = await Promise.all([start(), start(), start()]);
+    others.push(await start());
+    for (const other of others) expect(other).toEqual(first);
+    const events = await client.decision(first);
+    expect(events.map(({ type }) => type)).toEqual(['VfAllocated', 'VmStartAccepted']);
+    expect((await client.query('vm', { vmId: 'vm-3' })).vm.nics).toHaveLength(1);
+  });
+
+  test('[EX-6] an id that was used for something else is an error, and changes nothing', async () => {
+    await client.startVm('vm-4', { nics: [{ nicId: 'nic-0' }] }, { id: 'start-vm-4' });
+    const before = await endOf();
+    const other = await errorOf(client.startVm('vm-4', { nics: [{ nicId: 'nic-1' }] }, { id: 'start-vm-4' }));
+    expect(other.code).toBe('ID_REUSED');
+    const type = await errorOf(client.stopVm('vm-4', undefined, { id: 'start-vm-4' }));
+    expect(type.code).toBe('ID_REUSED');
+    expect(await endOf()).toBe(before);
+  });
+
+  test('[EX-6] a fact that changes nothing says why', async () => {
+    const { ignored, event } = await client.stopVm('vm-nobody');
+    expect(ignored).toBe('unknown');
+    expect(event.type).toBe('InputIgnored');
+  });
+
+  test('[VM-6] [VM-7] attaches a NIC with its allocation, and detaches it', async () => {
+    await client.startVm('vm-5', { nics: [] });
+    await client.vmStarted('vm-5');
+    const { allocation } = await client.attachNic('vm-5', { nicId: 'nic-7', networkId: 'net-9' });
+    expect(allocation).toMatchObject({ nicId: 'nic-7', vlanId: 42, reason: 'attach' });
+    const detached = await client.detachNic('vm-5', 'nic-7');
+    const events = await client.decision(detached);
+    expect(events.map(({ type }) => type)).toEqual(['VfReleased', 'VmNicDetached']);
+  });
+
+  test('what the contract cannot take is refused here, and nothing is sent', async () => {
+    const before = (await client.publish('VmRebooted', { vmId: 'vm-1' })).sequence;
+    for (const call of [
+      client.startVm('vm 6', {}),
+      client.startVm('vm-6', { nics: [{ nicId: 'n', mac: 'FF:ff' }] }),
+      client.splitPf('host-1', '82:00.0', 4),
+      client.ask('Nothing' as 'VmStopped', { vmId: 'vm-6' }),
+      client.stopVm('vm-6', undefined, { id: 'an id with blanks' }),
+    ]) {
+      const error = await errorOf(call);
+      expect([error.code, error.message]).toEqual(['BAD_INPUT', expect.stringMatching(/must be|no such/)]);
+    }
+    expect((await client.publish('VmRebooted', { vmId: 'vm-1' })).sequence).toBe(before + 1);
+  });
+
+  test("a query's error has its own code", async () => {
+    expect((await errorOf(client.query('vm', { vmId: 'vm-nobody' }))).code).toBe('NOT_FOUND');
+    expect((await errorOf(client.query('vm', {}))).code).toBe('BAD_REQUEST');
+    expect((await errorOf(client.query('nonsense'))).code).toBe('QUERY_UNKNOWN');
+    expect((await errorOf(VfScheduler.connect({ cluster: '_' }))).code).toBe('BAD_INPUT');
+  });
+});
+
+describe('a connection that is lost', () => {
+  test('[OUT-1] [EX-6] loses no outcome and doubles none, wherever it breaks', async () => {
+    const cable = await Cable.to(standalone.ready.nats);
+    const far = await VfScheduler.connect({ servers: cable.url, timeout: 20_000 });
+    try {
+      await far.startVm('vm-20', { nics: [{ nicId: 'nic-0' }] });
+      // The acknowledgement is about 120 bytes, the two events about 1,500.
+      for (const bytes of [0, 60, 150, 500, 1000, 1700]) {
+        await client.stopVm('vm-20');
+        const before = await endOf();
+        cable.cutAfter(bytes);
+        const vm = await far.startVm('vm-20', { nics: [{ nicId: 'nic-0' }] });
+        expect(vm.allocations).toHaveLength(1);
+        expect(await endOf()).toBe(before + 2);
+      }
+      expect(cable.cuts).toBeGreaterThanOrEqual(5);
+    } finally {
+      await far.close();
+      await cable.close();
+    }
+  }, 30_000);
+
+  test('[OUT-3] leaves no gap in what is followed', async () => {
+    const cable = await Cable.to(standalone.ready.nats);
+    const far = await VfScheduler.connect({ servers: cable.url });
+    const end = (await endOf()) + 60;
+    const seen: number[] = [];
+    const following = (async () => {
+      for await (const { position } of far.follow()) {
+        seen.push(Number(position));
+        if (seen.length % 15 === 0) cable.cut();
+        if (Number(position) === end) return;
+      }
+    })();
+    for (let count = 0; count < 60; count++) await client.ask('VmRebooted', { vmId: 'vm-1' });
+    await following;
+    expect(seen).toEqual(Array.from({ length: end }, (_, index) => index + 1));
+    expect(cable.cuts).toBeGreaterThan(3);
+    await far.close();
+    await cable.close();
+  }, 30_000);
+});
+
+describe('following', () => {
+  test('begins where it is told, and keeps to what is asked for', async () => {
+    const { position } = await client.ask('VmRebooted', { vmId: 'vm-1' });
+    const over = new AbortController();
+    const now = client.follow({ after: 'now', signal: over.signal, types: ['VmStopped'] });
+    const next = now.next();
+    const about = client.follow({
+      after: Number(position) - 1,
+      about: { kind: 'vm', id: 'vm-31' },
+      signal: over.signal,
+    });
+    const [first, second] = [about.next(), about.next()];
+    await client.startVm('vm-30', { nics: [] });
+    await client.startVm('vm-31', { nics: [] });
+    // `now` may have begun late: whatever it missed is not to be waited for.
+    let stopped = false;
+    void next.then(() => (stopped = true));
+    while (!stopped) await client.stopVm('vm-31').then(() => client.startVm('vm-31', { nics: [] }));
+    expect((await next).value).toMatchObject({ type: 'VmStopped', subject: 'vm/vm-31' });
+    expect((await first).value).toMatchObject({ type: 'VmStartAccepted', subject: 'vm/vm-31' });
+    expect((await second).value).toMatchObject({ type: 'VmStopped', subject: 'vm/vm-31' });
+    over.abort();
+    expect((await now.next()).done).toBe(true);
+    expect((await about.next()).done).toBe(true);
+  });
+
+  test('says so when the events are gone, and when there is no such position yet', async () => {
+    const standby = await startScheduler();
+    const broker = await connectNats({ url: standby.ready.nats });
+    const other = await VfScheduler.connect({ servers: standby.ready.nats });
+    try {
+      for (let count = 0; count < 5; count++) await other.ask('VmRebooted', { vmId: 'vm-1' });
+      await broker.link.jetStream.streams.purge('VF_OUT_default', { keep: 2 });
+      const gone = await errorOf(other.follow({ after: 1 }).next());
+      expect([gone.code, gone.facts]).toEqual(['EVENTS_GONE', { cluster: 'default', first: '4' }]);
+      expect((await other.follow({ after: 3 }).next()).value).toMatchObject({ position: '4' });
+      expect((await other.follow().next()).value).toMatchObject({ position: '4' });
+      const ahead = await errorOf(other.follow({ after: 6 }).next());
+      expect([ahead.code, ahead.facts]).toEqual(['BAD_INPUT', { cluster: 'default', last: '5' }]);
+    } finally {
+      await other.close();
+      await broker.close();
+      await standby.stop();
+    }
+  }, 30_000);
+});
+
+describe('a scheduler that is away', () => {
+  test('[OUT-1] the outcome is unknown in time, and the same call has it later', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'vf-client-'));
+    const { path: binary } = await findNatsServer();
+    const server = await startNatsServer({ binary, dataDir: directory, port: 0, syncInterval: '2m' });
+    const broker = await connectNats({ url: server.url });
+    await broker.prepare();
+    const early = await VfScheduler.connect({ servers: server.url });
+    const ask = (timeout: number) =>
+      early.ask('HostCordoned', { hostId: 'host-9', cordoned: true }, { id: 'cordon-1', timeout });
+    let scheduler: Standalone | undefined;
+    try {
+      const error = await errorOf(ask(300));
+      expect([error.code, error.facts]).toEqual(['OUTCOME_UNKNOWN', { id: 'cordon-1' }]);
+      const nobody = await errorOf(early.availability({}, { timeout: 200 }));
+      expect([nobody.code, nobody.message]).toEqual([
+        'UNAVAILABLE',
+        expect.stringContaining('does the scheduler run'),
+      ]);
+      const later = ask(20_000);
+      scheduler = await startScheduler({ VF_NATS_URL: server.url });
+      expect((await later).ignored).toBe('unknown');
+    } finally {
+      await early.close();
+      await scheduler?.stop();
+      await broker.close();
+      await server.stop();
+      await endLeftBehindServer(directory);
+      await rm(directory, { recursive: true, force: true });
+    }
+  }, 30_000);
+
+  test('NATS that is not there is said at once', async () => {
+    const error = await errorOf(VfScheduler.connect({ servers: 'nats://127.0.0.1:1', connectTimeout: 300 }));
+    expect([error.code, error.message]).toEqual([
+      'UNAVAILABLE',
+      expect.stringContaining('No NATS server answers at nats://127.0.0.1:1'),
+    ]);
+  });
+});
+
+test('a Nest application injects it, and closes it at its end', async () => {
+  const module = await Test.createTestingModule({
+    imports: [VfSchedulerModule.forRoot({ servers: standalone.ready.nats })],
+  }).compile();
+  const injected = module.get(VfScheduler);
+  expect((await injected.clusters()).map(({ cluster }) => cluster)).toEqual(['default']);
+  await module.close();
+  expect((await errorOf(injected.clusters())).code).toBe('CLOSED');
+});

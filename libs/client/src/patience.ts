@@ -1,0 +1,49 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { VfError } from './errors.js';
+
+/** The time that one call may take, and the caller's own wish to end it. Milliseconds. */
+export class Patience {
+  readonly #end: number;
+  readonly #over = new AbortController();
+  readonly #signals: AbortSignal;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(
+    readonly timeout: number,
+    private readonly asked?: AbortSignal,
+  ) {
+    this.#end = performance.now() + timeout;
+    this.#timer = setTimeout(() => this.#over.abort(), timeout);
+    this.#signals = asked === undefined ? this.#over.signal : AbortSignal.any([this.#over.signal, asked]);
+  }
+
+  /** Aborts when the time is over, the caller has had enough, or the call is done. */
+  get signal(): AbortSignal {
+    return this.#signals;
+  }
+
+  get left(): number {
+    return Math.max(0, this.#end - performance.now());
+  }
+
+  get over(): boolean {
+    return this.signal.aborted;
+  }
+
+  /** Sleeps, or less when it is over. */
+  async sleep(time: number): Promise<void> {
+    await wait(Math.min(time, this.left), undefined, { signal: this.signal }).catch(() => undefined);
+  }
+
+  /** The error for a call that nothing came of. */
+  error(code: string, message: string, facts: Readonly<Record<string, unknown>>): VfError {
+    if (this.asked?.aborted)
+      return new VfError(code, `the call was aborted; ${message}`, facts, { cause: this.asked.reason });
+    return new VfError(code, `not within ${this.timeout} ms: ${message}`, facts);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#over.abort();
+  }
+}
