@@ -42,6 +42,7 @@ export interface NatsConnectionOptions {
   readonly pingInterval?: number;
 }
 
+const START_TIMEOUT = 30_000;
 const RECONNECT_WAIT = 250;
 const RECONNECT_JITTER = 100;
 const OLDEST_SERVER = { major: 2, minor: 11 };
@@ -55,6 +56,50 @@ export function isServerNewEnough(version: string): boolean {
     major > OLDEST_SERVER.major || (major === OLDEST_SERVER.major && Number(parts[2]) >= OLDEST_SERVER.minor)
   );
 }
+
+/**
+ * Connects, waiting for a server that is starting, and stays connected for ever. For a part that needs a
+ * connection of its own beside the broker's.
+ *
+ * @throws BrokerError `UNAVAILABLE` when no server answers within `startTimeout`, `REFUSED` when it is too old
+ *   or does not let us in.
+ */
+export async function openNatsConnection(options: NatsConnectionOptions): Promise<NatsConnection> {
+  const servers = serversOf(options);
+  const url = servers.join(', ');
+  const log = options.log ?? (() => {});
+  const startTimeout = options.startTimeout ?? START_TIMEOUT;
+  const settings: NodeConnectionOptions = {
+    servers,
+    name: options.name ?? 'vf-scheduler',
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_WAIT,
+    reconnectJitter: RECONNECT_JITTER,
+    reconnectJitterTLS: RECONNECT_JITTER,
+    // Credentials that are being rotated must not end a connection that is meant to last for ever.
+    ignoreAuthErrorAbort: true,
+    pingInterval: options.pingInterval ?? 5_000,
+    maxPingOut: 2,
+    noAsyncTraces: true,
+  };
+  if (options.tls) settings.tls = options.tls;
+  if (options.credentialsFile) {
+    settings.authenticator = credsAuthenticator(await readCredentials(options.credentialsFile));
+  }
+
+  const connection = await connectWithin(settings, url, startTimeout, log, options.signal);
+  const version = connection.info?.version ?? 'unknown';
+  if (!isServerNewEnough(version)) {
+    await connection.close();
+    throw new BrokerError(
+      'REFUSED',
+      `The nats-server at ${url} is version ${version}, but 2.11 or newer is needed: older ones silently ignore stream settings. Upgrade it.`,
+    );
+  }
+  return connection;
+}
+
+const serversOf = ({ url }: NatsConnectionOptions): string[] => (typeof url === 'string' ? [url] : [...url]);
 
 /**
  * The connection that all parts of the NATS broker share: it knows whether it stands, and fails requests that
@@ -81,40 +126,17 @@ export class NatsLink {
 
   /** Connects, waiting for a server that is starting. @throws BrokerError `UNAVAILABLE` or `REFUSED`. */
   static async open(options: NatsConnectionOptions): Promise<NatsLink> {
-    const servers = typeof options.url === 'string' ? [options.url] : [...options.url];
-    const url = servers.join(', ');
-    const log = options.log ?? (() => {});
-    const startTimeout = options.startTimeout ?? 30_000;
+    const connection = await openNatsConnection(options);
     const requestTimeout = options.requestTimeout ?? 5_000;
-    const settings: NodeConnectionOptions = {
-      servers,
-      name: options.name ?? 'vf-scheduler',
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: RECONNECT_WAIT,
-      reconnectJitter: RECONNECT_JITTER,
-      reconnectJitterTLS: RECONNECT_JITTER,
-      // Credentials that are being rotated must not end a connection that is meant to last for ever.
-      ignoreAuthErrorAbort: true,
-      pingInterval: options.pingInterval ?? 5_000,
-      maxPingOut: 2,
-      noAsyncTraces: true,
-    };
-    if (options.tls) settings.tls = options.tls;
-    if (options.credentialsFile) {
-      settings.authenticator = credsAuthenticator(await readCredentials(options.credentialsFile));
-    }
-
-    const connection = await connectWithin(settings, url, startTimeout, log, options.signal);
-    const version = connection.info?.version ?? 'unknown';
-    if (!isServerNewEnough(version)) {
-      await connection.close();
-      throw new BrokerError(
-        'REFUSED',
-        `The nats-server at ${url} is version ${version}, but 2.11 or newer is needed: older ones silently ignore stream settings. Upgrade it.`,
-      );
-    }
     const jetStream = await jetstreamManager(connection, { checkAPI: false, timeout: requestTimeout });
-    return new NatsLink(connection, jetStream, url, requestTimeout, startTimeout, log);
+    return new NatsLink(
+      connection,
+      jetStream,
+      serversOf(options).join(', '),
+      requestTimeout,
+      options.startTimeout ?? START_TIMEOUT,
+      options.log ?? (() => {}),
+    );
   }
 
   get connected(): boolean {

@@ -23,6 +23,15 @@ export interface StartNatsServerOptions {
   /** Bytes; 2 MiB. */
   readonly maxPayload?: number;
   readonly serverName?: string;
+  /** Makes it one of several servers that keep streams together; each needs a name of its own. */
+  readonly cluster?: {
+    readonly name: string;
+    readonly port: number;
+    /** Ports of all of them, on this machine. */
+    readonly ports: readonly number[];
+  };
+  /** The most that JetStream may store, in bytes; 1 TiB. */
+  readonly maxFileStore?: number;
   /** How long it may take until it serves, in milliseconds; 30,000 (a large store is read first). */
   readonly startTimeout?: number;
 }
@@ -91,12 +100,25 @@ log_size_limit: 16777216
 jetstream {
   store_dir: ${quoted(files.store)}
   # Streams reserve what they may grow to; the disk is the real limit.
-  max_file_store: ${TEBIBYTE}
+  max_file_store: ${options.maxFileStore ?? TEBIBYTE}
   max_memory_store: ${TEBIBYTE}
   sync_interval: ${quoted(options.syncInterval ?? 'always')}
 }
-`;
+${options.cluster === undefined ? '' : clusterConfiguration(options.cluster)}`;
 }
+
+const clusterConfiguration = ({
+  name,
+  port,
+  ports,
+}: NonNullable<StartNatsServerOptions['cluster']>): string => `
+cluster {
+  name: ${JSON.stringify(name)}
+  host: "127.0.0.1"
+  port: ${port}
+  routes: ${JSON.stringify(ports.filter((other) => other !== port).map((other) => `nats://127.0.0.1:${other}`))}
+}
+`;
 
 /** Waits until it listens and its JetStream answers. @returns its URL. */
 async function ready(
