@@ -1,0 +1,431 @@
+import type { NatsConnection } from '@nats-io/transport-node';
+import { emptyHead, type Head } from '../chain.js';
+import { LogError } from '../errors.js';
+import type { EventLog, ReadOptions, Snapshot } from '../event-log.js';
+import { lastOf } from '../packed-records.js';
+import { checkRead, recordsOf, recordsToAdd } from '../port-rules.js';
+import type { StoredDecision, StoredRecord } from '../record.js';
+import { batchMessages, readBatch, UnreadableBatch, type BatchMessage } from './batch-message.js';
+import { JsConnection } from './js-connection.js';
+import { ConnectionBroke, isWrongSequence, toLogError } from './js-errors.js';
+import { LogReader, type End } from './log-reader.js';
+import {
+  ALL_LOGS,
+  checkStream,
+  logOfStream,
+  logPlan,
+  logStream,
+  logSubject,
+  makeStream,
+  storedSubject,
+} from './log-stream.js';
+import { Snapshots } from './snapshots.js';
+
+export interface JetStreamLogOptions {
+  /** A connection of the log's own, so that it does not queue behind others; closed with the log. */
+  readonly connection: NatsConnection;
+  /** Replicas of streams that are made; those that are there keep theirs. 1. */
+  readonly replicas?: number;
+  /** How long one answer may take, in milliseconds; 5,000. */
+  readonly requestTimeout?: number;
+  /** How long a question is asked again while the log has no leader, in milliseconds; 10,000. */
+  readonly patience?: number;
+  /** A follower that hears nothing looks so often by itself, in milliseconds; 2,000. */
+  readonly pollInterval?: number;
+}
+
+/** Where a log ends, as its leader said. */
+interface Tail extends End {
+  readonly head: Head;
+}
+
+/** A tail that is older is looked at again before anything is built on it. */
+const FRESH = 1000;
+const SHORTEST_WAIT = 20;
+const LONGEST_WAIT = 500;
+
+/**
+ * The log in NATS JetStream: a stream for each cluster, from which nothing can be deleted, and a message for
+ * each batch of decisions.
+ *
+ * An append states the sequence that the stream must end at, so a writer that is behind is refused by the
+ * stream's leader. After any doubt the last message is read from that leader and compared.
+ */
+export class JetStreamLog implements EventLog {
+  readonly name = 'jetstream:';
+  readonly #connection: JsConnection;
+  readonly #snapshots: Snapshots;
+  readonly #replicas: number;
+  readonly #patience: number;
+  readonly #pollInterval: number;
+  readonly #tails = new Map<string, { readonly tail: Tail; readonly at: number }>();
+  /** One append of a stream at a time, in the order of the calls. */
+  readonly #appends = new Map<string, Promise<unknown>>();
+  readonly #followers = new Set<(stream?: string) => void>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: JetStreamLogOptions) {
+    this.#connection = new JsConnection(options.connection, options.requestTimeout ?? 5_000);
+    this.#replicas = options.replicas ?? 1;
+    this.#patience = options.patience ?? 10_000;
+    this.#pollInterval = options.pollInterval ?? 2_000;
+    this.#snapshots = new Snapshots(this.#connection, this.#replicas);
+    this.#connection.onChange(() => {
+      // Whatever happened meanwhile, it is looked at anew.
+      this.#tails.clear();
+      this.#wake();
+    });
+  }
+
+  async append(
+    stream: string,
+    expectedPosition: number,
+    decisions: readonly StoredDecision[],
+  ): Promise<void> {
+    this.#checkOpen();
+    const records = recordsOf(expectedPosition, decisions);
+    const before = this.#appends.get(stream) ?? Promise.resolve();
+    const appending = before.then(() => this.#append(stream, expectedPosition, decisions, records));
+    const settled = appending.catch(() => undefined);
+    this.#appends.set(stream, settled);
+    try {
+      await appending;
+    } finally {
+      if (this.#appends.get(stream) === settled) this.#appends.delete(stream);
+    }
+    this.#wake(stream);
+  }
+
+  async head(stream: string): Promise<Head> {
+    const tail = await this.#ask(`asking for the end of the log of '${stream}'`, () => this.#look(stream));
+    return tail?.head ?? emptyHead(stream);
+  }
+
+  async *read(
+    stream: string,
+    from: number,
+    options: ReadOptions = {},
+  ): AsyncGenerator<readonly StoredRecord[]> {
+    checkRead(from, options.verify);
+    this.#checkOpen();
+    const reader = this.#reader(stream, from, options);
+    let left = this.#patience;
+    for (;;) {
+      const began = performance.now();
+      try {
+        return yield* reader.toEnd();
+      } catch (error) {
+        const failure = this.#failure(error, `reading the log of '${stream}'`);
+        left -= performance.now() - began;
+        if (!isUnavailable(failure) || this.#closing !== undefined || left <= 0) throw failure;
+        await this.#connection.pause(LONGEST_WAIT).catch(() => undefined);
+        left -= LONGEST_WAIT;
+      }
+    }
+  }
+
+  async *follow(
+    stream: string,
+    after: number,
+    signal: AbortSignal,
+    options: ReadOptions = {},
+  ): AsyncGenerator<readonly StoredRecord[]> {
+    checkRead(after + 1, options.verify);
+    if (signal.aborted) return;
+    this.#checkOpen();
+    let changed = false;
+    let wake = (): void => undefined;
+    const waker = (of?: string): void => {
+      if (of !== undefined && of !== stream) return;
+      changed = true;
+      wake();
+    };
+    const onAbort = (): void => waker();
+    const unsubscribe = this.#connection.subscribe(storedSubject(stream), onAbort);
+    this.#followers.add(waker);
+    signal.addEventListener('abort', onAbort);
+    const waiting = (milliseconds: number): Promise<void> =>
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, milliseconds);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    try {
+      const reader = this.#reader(stream, after + 1, options);
+      let vain = 0;
+      while (!signal.aborted) {
+        this.#checkOpen();
+        changed = false;
+        try {
+          for await (const records of reader.toEnd()) {
+            if (signal.aborted) return;
+            vain = 0;
+            yield records;
+          }
+          vain = 0;
+        } catch (error) {
+          const failure = this.#failure(error, `following the log of '${stream}'`);
+          if (signal.aborted) return;
+          if (!isUnavailable(failure) || this.#closing !== undefined) throw failure;
+          // Without a leader it is not quicker for being asked more often.
+          changed = false;
+          await waiting(Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** vain++));
+          continue;
+        }
+        if (!changed && !signal.aborted) await waiting(this.#pollInterval);
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#followers.delete(waker);
+      unsubscribe();
+    }
+  }
+
+  streams(): Promise<readonly string[]> {
+    return this.#ask('asking for the logs', async () => {
+      const names: string[] = [];
+      for (let offset = 0; ;) {
+        const page = await this.#connection.api<{ streams: readonly string[] | null; total: number }>(
+          'STREAM.NAMES',
+          { subject: ALL_LOGS, offset },
+        );
+        const streams = page.streams ?? [];
+        for (const stream of streams) {
+          const name = logOfStream(stream);
+          if (name === undefined) continue;
+          const info = await this.#connection.info(stream);
+          if (info !== undefined && info.state.last_seq > 0) names.push(name);
+        }
+        offset += streams.length;
+        if (streams.length === 0 || offset >= page.total) return names.toSorted();
+      }
+    });
+  }
+
+  async saveSnapshot(stream: string, snapshot: Snapshot): Promise<void> {
+    this.#checkOpen();
+    try {
+      await this.#snapshots.save(stream, snapshot);
+    } catch (error) {
+      throw this.#failure(error, `saving a snapshot of '${stream}'`);
+    }
+  }
+
+  snapshots(stream: string): Promise<readonly Snapshot[]> {
+    return this.#ask(`reading the snapshots of '${stream}'`, () => this.#snapshots.load(stream));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#appends.values());
+    await this.#connection.close();
+    this.#wake();
+  }
+
+  #reader(stream: string, from: number, options: ReadOptions): LogReader {
+    return new LogReader(this.#connection, stream, from, options, async () => {
+      const info = await this.#info(stream);
+      return info && { created: info.created, sequence: info.state.last_seq };
+    });
+  }
+
+  /** The stream, as its leader sees it, if it is as it must be; undefined when there is none. */
+  async #info(stream: string) {
+    const info = await this.#connection.info(logStream(stream));
+    if (info !== undefined) checkStream(logPlan(stream, this.#replicas), info);
+    return info;
+  }
+
+  /** Where the log ends, asked of its leader; undefined when there is no stream. */
+  async #look(stream: string): Promise<Tail | undefined> {
+    this.#tails.delete(stream);
+    for (;;) {
+      const info = await this.#info(stream);
+      if (info === undefined) return undefined;
+      const { created } = info;
+      const sequence = info.state.last_seq;
+      if (sequence === 0) return this.#keep(stream, { created, sequence, head: emptyHead(stream) });
+      const message = await this.#connection.message(logStream(stream), { seq: sequence });
+      if (message !== undefined) {
+        try {
+          return this.#keep(stream, { created, sequence, head: lastOf(await readBatch(message.data)) });
+        } catch (error) {
+          if (!(error instanceof UnreadableBatch)) throw error;
+        }
+      }
+      // Made again in between, or its last message is damaged: then the reading says where.
+      const again = await this.#info(stream);
+      if (again?.created !== created || again.state.last_seq !== sequence) continue;
+      let position = 0;
+      for await (const records of this.#reader(stream, 1, { inputs: false }).toEnd()) {
+        position = records.at(-1)?.position ?? position;
+      }
+      throw LogError.corrupt(
+        stream,
+        position + 1,
+        `message ${sequence} of ${logStream(stream)} cannot be read`,
+      );
+    }
+  }
+
+  #keep(stream: string, tail: Tail): Tail {
+    this.#tails.set(stream, { tail, at: performance.now() });
+    return tail;
+  }
+
+  /** The tail as this process knows it, if it was just there. */
+  #known(stream: string): Tail | undefined {
+    const known = this.#tails.get(stream);
+    return known !== undefined && performance.now() - known.at < FRESH ? known.tail : undefined;
+  }
+
+  async #append(
+    stream: string,
+    expectedPosition: number,
+    decisions: readonly StoredDecision[],
+    records: readonly StoredRecord[],
+  ): Promise<void> {
+    if (records.length === 0) return;
+    const doing = `appending to the log of '${stream}'`;
+    // Whether something of it is, or may be, in: then the caller must not think that nothing is.
+    let perhapsIn = false;
+    let refusals = 0;
+    const giveUpAt = performance.now() + this.#connection.timeout;
+    try {
+      let tail = this.#known(stream);
+      for (;;) {
+        tail ??= await this.#look(stream);
+        const head = tail?.head ?? emptyHead(stream);
+        const hashes = await this.#hashes(stream, head, expectedPosition, records.length);
+        const missing = recordsToAdd(stream, head, expectedPosition, records, (from) =>
+          hashes.slice(from - expectedPosition - 1),
+        );
+        if (missing.length === 0) return;
+        if (tail === undefined) {
+          // Our own expectation is in the first append, so that it does not matter who makes the stream.
+          const { created } = await makeStream(this.#connection, logPlan(stream, this.#replicas));
+          tail = { created, sequence: 0, head };
+        }
+        const rest = decisionsFrom(decisions, missing[0]!.position);
+        let outcome: Tail | 'refused' | 'unknown' = tail;
+        for await (const message of batchMessages(stream, head, rest, this.#connection.maxPayload)) {
+          outcome = await this.#publish(stream, outcome as Tail, message, doing);
+          if (typeof outcome === 'string') break;
+          perhapsIn = true;
+        }
+        if (typeof outcome !== 'string') return;
+        if (outcome === 'unknown') perhapsIn = true;
+        const before: End = tail;
+        tail = await this.#look(stream);
+        if (tail?.created !== before.created || tail.sequence !== before.sequence) continue;
+        // Nothing moved. One that was refused has another publish on its way before it; of one without an
+        // answer nobody knows.
+        if (outcome === 'unknown' || performance.now() >= giveUpAt) {
+          throw new LogError(
+            outcome === 'unknown' ? 'OUTCOME_UNKNOWN' : 'UNAVAILABLE',
+            outcome === 'unknown'
+              ? `${doing}: no answer came, and it is not in yet. The same append again tells`
+              : `${doing}: another append is on its way and does not end; it is tried again`,
+          );
+        }
+        await this.#connection.pause(Math.random() * SHORTEST_WAIT * 2 ** Math.min(refusals++, 4));
+      }
+    } catch (error) {
+      const failure = this.#failure(error, doing);
+      if (perhapsIn && isUnavailable(failure)) {
+        throw new LogError('OUTCOME_UNKNOWN', failure.message, { cause: failure });
+      }
+      throw failure;
+    }
+  }
+
+  /** Hashes of what is stored where an append wants to be. */
+  async #hashes(stream: string, head: Head, after: number, count: number): Promise<readonly string[]> {
+    const hashes: string[] = [];
+    const wanted = Math.min(head.position - after, count);
+    if (wanted <= 0) return hashes;
+    for await (const records of this.#reader(stream, after + 1, { inputs: false }).toEnd()) {
+      for (const record of records) hashes.push(record.hash);
+      if (hashes.length >= wanted) break;
+    }
+    return hashes;
+  }
+
+  /** @returns the tail after it; `refused`: somebody else has written; `unknown`: no answer came. */
+  async #publish(
+    stream: string,
+    tail: Tail,
+    message: BatchMessage,
+    doing: string,
+  ): Promise<Tail | 'refused' | 'unknown'> {
+    const { created } = tail;
+    const sequence = tail.sequence + 1;
+    try {
+      const answer = await this.#connection.publish(logSubject(stream), message.data, tail.sequence);
+      if (answer.seq === sequence && answer.stream === logStream(stream)) {
+        return this.#keep(stream, { created, sequence, head: message.head });
+      }
+      throw new LogError(
+        'NOT_ALLOWED',
+        `${doing}: ${answer.stream} stored it at ${answer.seq}, and ${logStream(stream)} should have at ${sequence}. Another stream takes its subject, or a proxy answers for it`,
+      );
+    } catch (error) {
+      this.#tails.delete(stream);
+      if (isWrongSequence(error)) return 'refused';
+      const failure = toLogError(error, doing, 'unknown');
+      // A doubt is for a look to resolve, if one can be had now.
+      if (failure instanceof LogError && failure.code === 'OUTCOME_UNKNOWN') {
+        if (!(failure.cause instanceof ConnectionBroke)) return 'unknown';
+      }
+      throw failure;
+    }
+  }
+
+  /** Asks until there is an answer, while the log has no leader, and not longer than that takes. */
+  async #ask<T>(doing: string, question: () => Promise<T>): Promise<T> {
+    const giveUpAt = performance.now() + this.#patience;
+    for (let vain = 0; ; vain++) {
+      this.#checkOpen();
+      try {
+        return await question();
+      } catch (error) {
+        const failure = this.#failure(error, doing);
+        if (!isUnavailable(failure) || this.#closing !== undefined || performance.now() >= giveUpAt)
+          throw failure;
+        await this.#connection
+          .pause(Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** vain))
+          .catch(() => undefined);
+      }
+    }
+  }
+
+  #failure(error: unknown, doing: string): Error {
+    if (this.#connection.closed && !(error instanceof LogError)) {
+      return new LogError('UNAVAILABLE', `${doing}: the log is closed`, { cause: error });
+    }
+    return toLogError(error, doing);
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new LogError('UNAVAILABLE', 'the JetStream log is closed');
+    this.#connection.checkOpen();
+  }
+
+  #wake(stream?: string): void {
+    for (const waker of this.#followers) waker(stream);
+  }
+}
+
+const isUnavailable = (error: Error): boolean => error instanceof LogError && error.code === 'UNAVAILABLE';
+
+/** What of the decisions is from a position on. */
+const decisionsFrom = (decisions: readonly StoredDecision[], position: number): readonly StoredDecision[] =>
+  decisions
+    .map((decision) => decision.filter((record) => record.position >= position))
+    .filter((decision) => decision.length > 0);
