@@ -137,7 +137,7 @@ describe('a setting that makes no sense is refused, with its name', () => {
     60_000,
   );
 
-  test.each(['jetstream:', 'kurrentdb://localhost:2113'])(
+  test.each(['kurrentdb://localhost:2113'])(
     'VF_EVENT_LOG=%s, which this version does not have',
     async (value) => {
       expectRefusal(await refused('standalone', { VF_EVENT_LOG: value }), 'VF_EVENT_LOG', 'sqlite:<file>');
@@ -150,6 +150,11 @@ describe('a setting that makes no sense is refused, with its name', () => {
     expectRefusal(await refused('standalone', { VF_NATS_URL, VF_NATS_TLS_CA: file }), 'VF_NATS_TLS_CA', file);
     expectRefusal(await refused('standalone', { VF_NATS_URL, VF_NATS_TLS_KEY: file }), 'VF_NATS_TLS_CERT');
     expectRefusal(await refused('standalone', { VF_NATS_TLS_CA: file }), 'VF_NATS_URL', 'VF_NATS_TLS_');
+  });
+
+  test('replicas without a cluster of nats-servers to keep them', async () => {
+    const refusal = await refused('standalone', { VF_NATS_REPLICAS: '3' });
+    expectRefusal(refusal, 'VF_NATS_REPLICAS', 'VF_NATS_URL');
   });
 
   test('the allocator without VF_NATS_URL', async () => {

@@ -1,13 +1,23 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { connectNats, type NatsBroker } from '#broker';
-import { MemoryLog, SqliteLog, type EventLog } from '#log';
+import { connectNats, openNatsConnection, type NatsBroker, type NatsConnectionOptions } from '#broker';
+import { JetStreamLog, MemoryLog, SqliteLog, type EventLog } from '#log';
 import { systemClock, type AllocatorOptions, type Logger } from '#pipeline';
 import { SettingsError, type Settings } from '#wire';
 
-/** Opens the event log that the settings name. */
-export async function openEventLog({ eventLog, dataDir }: Settings): Promise<EventLog> {
+/**
+ * Opens the event log that the settings name.
+ *
+ * @param nats the server that a log in JetStream is on.
+ */
+export async function openEventLog(
+  settings: Settings,
+  nats: NatsUse,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<EventLog> {
+  const { eventLog, dataDir } = settings;
   switch (eventLog.kind) {
     case 'memory':
       return new MemoryLog({ name: 'memory:' });
@@ -15,11 +25,18 @@ export async function openEventLog({ eventLog, dataDir }: Settings): Promise<Eve
       if (eventLog.file === undefined) await mkdir(dataDir, { recursive: true });
       return SqliteLog.open(eventLog.file ?? join(dataDir, 'events.db'));
     }
+    case 'jetstream': {
+      // Its own connection: an append does not queue behind the broker's messages, nor they behind it.
+      const connection = await openNatsConnection({
+        ...(await reach(settings, nats, logger, signal)),
+        name: 'vf-scheduler-log',
+      });
+      return new JetStreamLog({ connection, replicas: settings.natsReplicas });
+    }
     case 'kurrentdb':
-    case 'jetstream':
       throw new SettingsError(
         'VF_EVENT_LOG',
-        `this version has no ${eventLog.kind} log yet; use sqlite:<file> or memory:`,
+        `this version has no ${eventLog.kind} log yet; use sqlite:<file>, jetstream: or memory:`,
       );
   }
 }
@@ -34,33 +51,45 @@ export interface NatsUse {
 /** Connects to NATS as the settings say. */
 export async function connect(
   settings: Settings,
-  { url, ours }: NatsUse,
+  nats: NatsUse,
   log: Logger,
   signal: AbortSignal,
 ): Promise<NatsBroker> {
-  const { natsTls } = settings;
+  return connectNats({
+    ...(await reach(settings, nats, log, signal)),
+    name: 'vf-scheduler',
+    streams: {
+      inputMaxBytes: settings.inMaxBytes,
+      outputMaxBytes: settings.outMaxBytes,
+      outputMaxAge: settings.outMaxAge,
+      storage: settings.eventLog.kind === 'memory' ? 'memory' : 'file',
+      replicas: settings.natsReplicas,
+    },
+    // Where nobody else can be, a lease that is there is that of a process which is dead.
+    leases: nats.ours ? { takeOverAfter: 0 } : {},
+  });
+}
+
+/** How each connection to NATS is made. */
+async function reach(
+  { natsTls, natsCreds }: Settings,
+  { url }: NatsUse,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<NatsConnectionOptions> {
   await checkReadable('VF_NATS_TLS_CA', natsTls?.ca);
   await checkReadable('VF_NATS_TLS_CERT', natsTls?.cert);
   await checkReadable('VF_NATS_TLS_KEY', natsTls?.key);
-  return connectNats({
+  return {
     url: url.split(',').map((one) => one.trim()),
-    name: 'vf-scheduler',
-    credentialsFile: settings.natsCreds,
+    credentialsFile: natsCreds,
     tls:
       natsTls === undefined
         ? undefined
         : { caFile: natsTls.ca, certFile: natsTls.cert, keyFile: natsTls.key },
     signal,
     log: (level, message, facts) => log[level](message, facts),
-    streams: {
-      inputMaxBytes: settings.inMaxBytes,
-      outputMaxBytes: settings.outMaxBytes,
-      outputMaxAge: settings.outMaxAge,
-      storage: settings.eventLog.kind === 'memory' ? 'memory' : 'file',
-    },
-    // Where nobody else can be, a lease that is there is that of a process which is dead.
-    leases: ours ? { takeOverAfter: 0 } : {},
-  });
+  };
 }
 
 /** The client would take a file that is missing for a server that does not answer, and wait for it. */

@@ -48,7 +48,7 @@ export async function startService(
   const giveUp = (): void => void close();
   asked.addEventListener('abort', giveUp);
   try {
-    const eventLog = await openEventLog(settings);
+    const eventLog = await openEventLog(settings, nats, logger, asked);
     closers.push(() => eventLog.close());
     const broker = await connect(settings, nats, logger, asked);
     closers.push(() => broker.close());

@@ -29,6 +29,12 @@ export async function startStandalone(
       'it is not set, and the nats-server that standalone starts is on this machine only and has no TLS: unset VF_NATS_TLS_…, or name the server they belong to',
     );
   }
+  if (settings.natsReplicas > 1 && settings.natsUrl === undefined) {
+    throw new SettingsError(
+      'VF_NATS_REPLICAS',
+      `${settings.natsReplicas} replicas need a cluster of nats-servers, and standalone starts one: set VF_NATS_URL to the cluster, or leave it at 1`,
+    );
+  }
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer();

@@ -11,6 +11,7 @@ export * from './host-agent.js';
 export * from './invariants.js';
 export * from './matchers.js';
 export * from './mishaps.js';
+export * from './outcomes.js';
 export * from './random.js';
 export * from './saga.js';
 export * from './simulation.js';

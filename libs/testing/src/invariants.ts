@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DeadLetter, OutputMessage } from '#broker';
 import type { StoredRecord } from '#log';
 import { messageOf } from '#pipeline';
-import { isRequest, MAY_LEAVE_NOTHING, OUTCOMES, type OutgoingEvent } from '#wire';
+import type { OutgoingEvent } from '#wire';
+import { isRequest, MAY_LEAVE_NOTHING, OUTCOMES } from './outcomes.js';
 
 /** A message that was stored in `VF_IN`. */
 export interface StoredMessage {

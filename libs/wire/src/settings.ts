@@ -19,6 +19,8 @@ export interface Settings {
   readonly natsPort: number;
   readonly natsCreds?: string;
   readonly natsTls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** Replicas of the streams that are made. */
+  readonly natsReplicas: number;
   readonly eventLog: EventLogSetting;
   readonly dataDir: string;
   readonly httpHost: string;
@@ -54,6 +56,7 @@ const VARIABLES = [
   'VF_NATS_SERVER',
   'VF_NATS_SYNC',
   'VF_NATS_PORT',
+  'VF_NATS_REPLICAS',
   'VF_NATS_CREDS',
   'VF_NATS_TLS_CA',
   'VF_NATS_TLS_CERT',
@@ -128,6 +131,7 @@ export function readSettings(environment: Environment): Settings {
     natsServer: text('VF_NATS_SERVER'),
     natsSync: readSync(text('VF_NATS_SYNC')),
     natsPort: whole('VF_NATS_PORT', 4222, 0, 65_535),
+    natsReplicas: readReplicas(text('VF_NATS_REPLICAS')),
     natsCreds: text('VF_NATS_CREDS'),
     natsTls: Object.values(tls).some((file) => file !== undefined) ? tls : undefined,
     eventLog: readEventLog(text('VF_EVENT_LOG')),
@@ -175,6 +179,12 @@ function isNatsUrl(url: string): boolean {
 function readSync(value = 'always'): string {
   if (value === 'always' || /^0*[1-9]\d*(ms|s|m|h)$/.test(value)) return value;
   throw new SettingsError('VF_NATS_SYNC', `'${value}' is neither 'always' nor a time such as '2m' or '10s'`);
+}
+
+function readReplicas(value = '1'): number {
+  // Two would stop when either of them is away.
+  if (value === '1' || value === '3' || value === '5') return Number(value);
+  throw new SettingsError('VF_NATS_REPLICAS', `'${value}' is none of 1, 3 and 5`);
 }
 
 function readHost(value = '127.0.0.1'): string {
