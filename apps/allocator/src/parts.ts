@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -116,7 +117,8 @@ export const allocatorOptions = (
   log,
   logger,
   clock: systemClock,
-  instance: `${hostname()}:${process.pid}`,
+  // In containers every process may be number 1 of a host of the same name.
+  instance: `${hostname()}:${process.pid}:${randomBytes(2).toString('hex')}`,
   clusters: settings.clusters,
   maxClusters: settings.maxClusters,
   rememberedInputs: settings.rememberedInputs,

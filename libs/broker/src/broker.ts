@@ -142,19 +142,45 @@ export interface Lease {
   release(): Promise<void>;
 }
 
+/** Who is there, and who leads what: as far as one instance has heard. It orders work, and is never proof. */
+export interface Fleet {
+  /** The instances that live, each with the clusters that it leads or could lead at once. */
+  readonly members: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Every cluster that has a lease, and who holds it; undefined: it is free, or was not renewed in time. */
+  readonly holders: ReadonlyMap<string, string | undefined>;
+}
+
 export interface Leases {
-  /** Waits until the cluster's lease is ours, or `signal` aborts (then undefined). */
-  acquire(cluster: string, holder: string, signal: AbortSignal): Promise<Lease | undefined>;
+  /**
+   * Waits until the cluster's lease is ours, or `signal` aborts (then undefined).
+   *
+   * @param hesitate for how many milliseconds a lease that is free is left to others; asked again whenever it
+   *   matters, and 0 when left out.
+   */
+  acquire(
+    cluster: string,
+    holder: string,
+    signal: AbortSignal,
+    hesitate?: () => number,
+  ): Promise<Lease | undefined>;
   /** Who leads a cluster now. */
   holder(cluster: string): Promise<string | undefined>;
+  /**
+   * Makes an instance known to the others until `signal` aborts, with the clusters that it leads or could
+   * lead at once. One that falls silent is forgotten as a holder is that does not renew.
+   */
+  join(instance: string, ready: () => readonly string[], signal: AbortSignal): void;
+  /** What was heard of the others until now. Empty before the first `join` or `acquire`. */
+  fleet(): Fleet;
 }
 
 /** The broker: NATS in production, memory in tests. Every adapter passes `conformance.ts`. */
 export interface Broker {
   /**
-   * Makes `VF_IN` and `VF_DEAD` when missing, and checks what is there. Waits for a server that is starting.
+   * Makes `VF_IN` and `VF_DEAD` when missing, and checks what is there. Waits for a server that is starting;
+   * not any longer once `signal` aborts.
    */
-  prepare(): Promise<void>;
+  prepare(signal?: AbortSignal): Promise<void>;
   readonly input: InputStream;
   readonly output: OutputStreams;
   readonly dead: DeadLetters;

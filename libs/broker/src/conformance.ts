@@ -597,6 +597,62 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
       });
     });
 
+    describe('the fleet', () => {
+      const never = new AbortController().signal;
+
+      test('instances know each other, what each is ready for, and who leads what, until they leave', async () => {
+        const other = (await site.connect()).broker;
+        let ready = ['a'];
+        const leaving = new AbortController();
+        broker.leases.join('one', () => ready, never);
+        other.leases.join('two', () => ['a', 'b'], leaving.signal);
+        const lease = (await other.leases.acquire('b', 'two', never))!;
+        for (const { leases } of [broker, other]) {
+          await until(() => leases.fleet().members.size === 2 && leases.fleet().holders.get('b') === 'two');
+          expect(leases.fleet().members).toEqual(
+            new Map([
+              ['one', new Set(['a'])],
+              ['two', new Set(['a', 'b'])],
+            ]),
+          );
+        }
+        ready = [];
+        await until(() => other.leases.fleet().members.get('one')?.size === 0);
+        await lease.release();
+        leaving.abort();
+        await until(() => broker.leases.fleet().members.size === 1);
+        await until(() => broker.leases.fleet().holders.get('b') === undefined);
+        expect([...broker.leases.fleet().members.keys()]).toEqual(['one']);
+      });
+
+      test('one that is cut off is forgotten with its leases, and known again when it is back', async () => {
+        const other = (await site.connect()).broker;
+        broker.leases.join('one', () => [], never);
+        other.leases.join('two', () => [], never);
+        await broker.leases.acquire('a', 'one', never);
+        await until(() => other.leases.fleet().members.size === 2);
+        connection.cut();
+        await until(() => other.leases.fleet().members.size === 1);
+        expect([...other.leases.fleet().members.keys()]).toEqual(['two']);
+        await until(() => other.leases.fleet().holders.get('a') === undefined);
+        connection.heal();
+        await until(() => other.leases.fleet().members.size === 2);
+      });
+
+      test('a lease that is free goes to who hesitates less, and to the other when nobody else wants it', async () => {
+        const other = (await site.connect()).broker;
+        const lease = (await broker.leases.acquire('a', 'one', never))!;
+        const giveUp = new AbortController();
+        const slow = broker.leases.acquire('a', 'slow', never, () => 400);
+        const quick = other.leases.acquire('a', 'quick', giveUp.signal, () => 0);
+        await lease.release();
+        const next = (await quick)!;
+        expect(await broker.leases.holder('a')).toBe('quick');
+        await next.release();
+        expect((await slow)?.cluster).toBe('a');
+      });
+    });
+
     describe('a connection that is cut', () => {
       test('fails operations with UNAVAILABLE and says so', async () => {
         await broker.output.create('a', 1);

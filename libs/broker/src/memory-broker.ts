@@ -67,9 +67,18 @@ export class MemoryBroker implements Broker {
         }),
     };
     this.leases = {
-      acquire: (cluster, holder, signal) =>
-        server.leases.acquire(this, cluster, holder, AbortSignal.any([signal, this.#closing.signal])),
+      acquire: (cluster, holder, signal, hesitate) =>
+        server.leases.acquire(
+          this,
+          cluster,
+          holder,
+          AbortSignal.any([signal, this.#closing.signal]),
+          hesitate,
+        ),
       holder: (cluster) => this.#call(() => server.leases.holder(cluster)),
+      join: (instance, ready, signal) =>
+        server.leases.join(this, instance, ready, AbortSignal.any([signal, this.#closing.signal])),
+      fleet: () => server.leases.fleet(),
     };
   }
 

@@ -1,4 +1,4 @@
-import type { Lease } from './broker.js';
+import type { Fleet, Lease } from './broker.js';
 import { BrokerError } from './errors.js';
 import type { Schedule } from './memory-broker-server.js';
 
@@ -18,13 +18,22 @@ interface Held {
 
 interface Waiter {
   readonly client: LeaseClient;
+  hesitate(): number;
   grant(): void;
 }
 
-/** Leases of a memory server: first come, first served. */
+interface Member {
+  readonly client: LeaseClient;
+  ready(): readonly string[];
+  /** It is cut off, and has been for so long that it counts as gone. */
+  silent: boolean;
+}
+
+/** Leases of a memory server: to who hesitates least, and among these first come, first served. */
 export class MemoryLeases {
   readonly #held = new Map<string, Held>();
   readonly #waiting = new Map<string, Waiter[]>();
+  readonly #members = new Map<string, Member>();
 
   constructor(readonly options: { schedule: Schedule; lostAfter: number; takeOverAfter: number }) {}
 
@@ -38,6 +47,7 @@ export class MemoryLeases {
     cluster: string,
     holder: string,
     signal: AbortSignal,
+    hesitate: () => number = () => 0,
   ): Promise<Lease | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
@@ -45,6 +55,7 @@ export class MemoryLeases {
       this.#waiting.set(cluster, waiters);
       const waiter: Waiter = {
         client,
+        hesitate,
         grant: () => {
           signal.removeEventListener('abort', giveUp);
           resolve(this.#hold(client, cluster, holder));
@@ -60,8 +71,30 @@ export class MemoryLeases {
     });
   }
 
+  join(client: LeaseClient, instance: string, ready: () => readonly string[], signal: AbortSignal): void {
+    if (signal.aborted) return;
+    const member: Member = { client, ready, silent: false };
+    this.#members.set(instance, member);
+    const leave = (): void => {
+      if (this.#members.get(instance) === member) this.#members.delete(instance);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+  }
+
+  fleet(): Fleet {
+    const members = [...this.#members].filter(([, { silent }]) => !silent);
+    return {
+      members: new Map(members.map(([instance, { ready }]) => [instance, new Set(ready())])),
+      holders: new Map([...this.#waiting.keys()].map((cluster) => [cluster, this.holder(cluster)])),
+    };
+  }
+
   /** The client is cut off: what it holds runs out, unless it comes back in time. */
   onCut(client: LeaseClient): void {
+    for (const member of this.#members.values()) {
+      if (member.client !== client) continue;
+      this.options.schedule(this.options.takeOverAfter, () => (member.silent = !client.connected));
+    }
     for (const [cluster, held] of this.#held) {
       if (held.client !== client) continue;
       held.callOff = [
@@ -75,6 +108,7 @@ export class MemoryLeases {
 
   /** The client is back: what was not lost in between goes on, and it may wait for others again. */
   onHeal(client: LeaseClient): void {
+    for (const member of this.#members.values()) if (member.client === client) member.silent = false;
     for (const held of this.#held.values()) {
       // A lease given up as lost still blocks the others until its time is over, as the key does in NATS.
       if (held.client === client && !held.end.signal.aborted) this.#callOff(held);
@@ -119,7 +153,12 @@ export class MemoryLeases {
   #grantNext(cluster: string): void {
     if (this.#held.has(cluster)) return;
     const waiters = this.#waiting.get(cluster) ?? [];
-    const next = waiters.findIndex((waiter) => waiter.client.connected);
-    if (next !== -1) waiters.splice(next, 1)[0]!.grant();
+    const [next] = waiters
+      .filter(({ client }) => client.connected)
+      .map((waiter) => ({ waiter, after: waiter.hesitate() }))
+      .toSorted((one, other) => one.after - other.after);
+    if (next === undefined) return;
+    waiters.splice(waiters.indexOf(next.waiter), 1);
+    next.waiter.grant();
   }
 }

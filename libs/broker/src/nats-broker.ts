@@ -66,7 +66,7 @@ class NatsBrokerParts implements NatsBroker {
     return this.link.connected;
   }
 
-  async prepare(): Promise<void> {
+  async prepare(signal?: AbortSignal): Promise<void> {
     const { link } = this;
     const deadline = performance.now() + link.startTimeout;
     for (;;) {
@@ -80,14 +80,14 @@ class NatsBrokerParts implements NatsBroker {
         // A cluster that is starting has no leader for a while, which looks like JetStream being off.
         const transient = error instanceof BrokerError && error.code === 'UNAVAILABLE' && !link.closed;
         if (!transient) throw error;
-        if (performance.now() + RETRY >= deadline) {
+        if (performance.now() + RETRY >= deadline || signal?.aborted === true) {
           throw new BrokerError(
             'UNAVAILABLE',
             `NATS at ${link.url} is there, but its JetStream does not answer. Check that the server runs with JetStream on ("nats-server -js") and that the account may use it.`,
             { cause: error },
           );
         }
-        await wait(RETRY);
+        await wait(RETRY, undefined, signal && { signal }).catch(() => undefined);
       }
     }
   }

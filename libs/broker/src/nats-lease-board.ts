@@ -8,6 +8,8 @@ export interface LeaseValue {
   /** Undefined when nobody holds it. */
   readonly holder?: string;
   readonly token?: string;
+  /** Of an instance: the clusters that it leads or could lead at once. */
+  readonly ready?: readonly string[];
 }
 
 export interface LeaseEntry extends LeaseValue {
@@ -15,15 +17,25 @@ export interface LeaseEntry extends LeaseValue {
   readonly seenAt: number;
 }
 
+/**
+ * Begins the keys under which instances make themselves known. No cluster's name has a point in it.
+ */
+export const MEMBER_PREFIX = '_member.';
+
 /** Reads a key's value; what cannot be read, and the empty value of a deleted key, is held by nobody. */
 export function parseLease(revision: number, payload: Uint8Array): LeaseValue {
   if (payload.length === 0) return { revision };
   try {
     const value: unknown = JSON.parse(Buffer.from(payload).toString());
     if (typeof value !== 'object' || value === null) return { revision };
-    const { holder, token } = value as { holder?: unknown; token?: unknown };
+    const { holder, token, ready } = value as { holder?: unknown; token?: unknown; ready?: unknown };
     if (typeof holder !== 'string') return { revision };
-    return { revision, holder, ...(typeof token === 'string' && { token }) };
+    return {
+      revision,
+      holder,
+      ...(typeof token === 'string' && { token }),
+      ...(Array.isArray(ready) && { ready: ready.filter((one): one is string => typeof one === 'string') }),
+    };
   } catch {
     return { revision };
   }
@@ -46,6 +58,15 @@ export class LeaseBoard {
     return this.#entries.get(cluster);
   }
 
+  /** Every key that was seen: of clusters, and of instances. */
+  get entries(): Iterable<readonly [string, LeaseEntry]> {
+    return this.#entries;
+  }
+
+  forget(key: string): void {
+    this.#entries.delete(key);
+  }
+
   /** Takes note of a value that was read; the same revision keeps the time when it was first seen. */
   see(cluster: string, value: LeaseValue): LeaseEntry {
     const known = this.#entries.get(cluster);
@@ -63,7 +84,7 @@ export class LeaseBoard {
     timeout: number,
     signal: AbortSignal,
   ): Promise<void> {
-    this.#start();
+    this.start();
     if (signal.aborted || this.#entries.get(cluster)?.revision !== revision) return;
     const waiting = this.#waiting.get(cluster) ?? new Set();
     this.#waiting.set(cluster, waiting);
@@ -85,7 +106,8 @@ export class LeaseBoard {
     await this.#reader?.close();
   }
 
-  #start(): void {
+  /** Begins to follow. */
+  start(): void {
     if (this.#reader || this.#closed) return;
     this.#reader = new OrderedReader(this.link, {
       stream: this.stream,
@@ -96,7 +118,9 @@ export class LeaseBoard {
         const cluster = subject.slice(this.subjectPrefix.length);
         // A direct reading may be ahead of this one. Only a bucket that was made again counts from the start,
         // and then the swap fails and the key is read directly.
-        if (revision > (this.#entries.get(cluster)?.revision ?? -1))
+        // Nobody reads the key of an instance directly.
+        const isMember = cluster.startsWith(MEMBER_PREFIX);
+        if (isMember || revision > (this.#entries.get(cluster)?.revision ?? -1))
           this.see(cluster, parseLease(revision, data));
       },
       room: () => ({ messages: 1_024, bytes: 1024 * 1024 }),

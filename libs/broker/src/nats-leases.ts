@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { StorageType } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
-import type { Lease, Leases } from './broker.js';
+import type { Fleet, Lease, Leases } from './broker.js';
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { expectLastOfSubject, publishExpecting } from './nats-expecting-publish.js';
 import { encodeHeaders } from './nats-headers.js';
-import { LeaseBoard, parseLease, type LeaseEntry } from './nats-lease-board.js';
+import { LeaseBoard, MEMBER_PREFIX, parseLease, type LeaseEntry } from './nats-lease-board.js';
 import { getStoredMessage } from './nats-stored-message.js';
 import type { StreamLimits } from './nats-streams.js';
 
@@ -23,6 +23,8 @@ export interface LeaseTiming {
 
 const BUCKET = 'VF_LEASES';
 const RETRY = 250;
+/** The key of an instance that fell silent is cleared away after so long, in milliseconds. */
+const FORGET_AFTER = 60_000;
 /** What a key that was deleted holds, by the conventions of NATS KV. */
 const DELETED = ['KV-Operation', 'DEL'] as const;
 
@@ -35,6 +37,7 @@ export class NatsLeases implements Leases {
   readonly #timing: Required<LeaseTiming>;
   readonly #held = new Set<HeldLease>();
   readonly #board: LeaseBoard;
+  readonly #memberships = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
   constructor(
@@ -58,7 +61,12 @@ export class NatsLeases implements Leases {
     );
   }
 
-  async acquire(cluster: string, holder: string, signal: AbortSignal): Promise<Lease | undefined> {
+  async acquire(
+    cluster: string,
+    holder: string,
+    signal: AbortSignal,
+    hesitate: () => number = () => 0,
+  ): Promise<Lease | undefined> {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     // Tells our own entry, whose answer was lost, from that of another who goes by the same name.
     const token = randomUUID();
@@ -68,14 +76,17 @@ export class NatsLeases implements Leases {
         let entry = await this.#read(cluster);
         while (!ended.aborted) {
           const age = performance.now() - entry.seenAt;
-          if (entry.holder === undefined || entry.token === token || age >= this.#timing.takeOverAfter) {
+          // For how long it has been free, or how long it will not be, below 0.
+          const free = entry.holder === undefined ? age : age - this.#timing.takeOverAfter;
+          const patience = free < 0 ? -free : hesitate() - free;
+          if (entry.token === token || patience <= 0) {
             const lease = await this.#take(cluster, value, token, entry);
             if (lease && ended.aborted) await lease.release();
             if (lease) return ended.aborted ? undefined : lease;
             entry = await this.#read(cluster);
             continue;
           }
-          await this.#board.waitForChange(cluster, entry.revision, this.#timing.takeOverAfter - age, ended);
+          await this.#board.waitForChange(cluster, entry.revision, patience, ended);
           entry = this.#board.entry(cluster) ?? entry;
         }
       } catch (error) {
@@ -93,10 +104,62 @@ export class NatsLeases implements Leases {
     return (await this.#read(cluster)).holder;
   }
 
+  join(instance: string, ready: () => readonly string[], signal: AbortSignal): void {
+    const ended = AbortSignal.any([signal, this.#closing.signal]);
+    const membership = this.#keepKnown(instance, ready, ended).finally(() =>
+      this.#memberships.delete(membership),
+    );
+    this.#memberships.add(membership);
+    this.#board.start();
+  }
+
+  fleet(): Fleet {
+    const members = new Map<string, ReadonlySet<string>>();
+    const holders = new Map<string, string | undefined>();
+    const now = performance.now();
+    for (const [key, { holder, ready = [], seenAt }] of this.#board.entries) {
+      const fresh = now - seenAt < this.#timing.takeOverAfter;
+      if (!key.startsWith(MEMBER_PREFIX)) holders.set(key, fresh ? holder : undefined);
+      else if (fresh && holder !== undefined) members.set(holder, new Set(ready));
+    }
+    return { members, holders };
+  }
+
+  /** Says again and again that an instance is there; and that it goes, when it does. */
+  async #keepKnown(instance: string, ready: () => readonly string[], ended: AbortSignal): Promise<void> {
+    const subject = this.#subject(MEMBER_PREFIX + randomUUID());
+    while (!ended.aborted) {
+      const value = JSON.stringify({ holder: instance, ready: ready() });
+      try {
+        await publishExpecting(this.link, subject, value, encodeHeaders([]), this.#timing.lostAfter);
+        await this.#forgetSilent();
+      } catch (error) {
+        // It is said again; who is not heard of for long is not there to the others, which is right then.
+        this.link.log('debug', `Cannot make ${instance} known now`, { error: String(error) });
+      }
+      await wait(this.#timing.renewEvery, undefined, { signal: ended }).catch(() => {});
+    }
+    const gone = publishExpecting(this.link, subject, '', encodeHeaders([DELETED]), this.#timing.lostAfter);
+    // Unheard, it is found out after a while.
+    await gone.catch(() => {});
+  }
+
+  /** Clears away the keys of processes that are gone. One that only slept says again that it is there. */
+  async #forgetSilent(): Promise<void> {
+    const now = performance.now();
+    for (const [key, { seenAt }] of [...this.#board.entries]) {
+      if (!key.startsWith(MEMBER_PREFIX) || now - seenAt < FORGET_AFTER) continue;
+      this.#board.forget(key);
+      await this.link.call(`Clearing ${BUCKET}`, () =>
+        this.link.jetStream.streams.purge(`KV_${BUCKET}`, { filter: this.#subject(key) }),
+      );
+    }
+  }
+
   /** Gives up all leases and all waiting. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([...this.#held].map((lease) => lease.release()));
+    await Promise.all([...[...this.#held].map((lease) => lease.release()), ...this.#memberships]);
     await this.#board.close();
   }
 

@@ -38,3 +38,10 @@ export function observe(state: State, input: Input): void {
     else proofs.delete(vm.id);
   }
 }
+
+/** Forgets what was only observed: a state that is put aside for later must not believe what it once heard. */
+export function forgetObserved({ observed }: State): void {
+  observed.heard.clear();
+  observed.proofs.clear();
+  observed.watching = false;
+}

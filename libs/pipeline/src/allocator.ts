@@ -1,12 +1,15 @@
-import { BrokerError, type Broker, type InputMessage, type Lease } from '#broker';
+import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
 import type { State } from '#domain';
 import { LogError, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
 import { PipelineError } from './errors.js';
+import type { Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { persist } from './retry.js';
+import { hesitation, nextMove } from './spread.js';
+import { Standby, type StandbyStatus } from './standby.js';
 
 /** The cluster of a site that has only one. It is there from the start. */
 export const DEFAULT_CLUSTER = 'default';
@@ -17,8 +20,12 @@ const LONGEST_WAIT = 5000;
 const DRAIN_PATIENCE = 5000;
 /** A lease that is free is got sooner than this, in milliseconds. */
 const STANDBY_AFTER = 1000;
-/** A standby looks this often whether there still is somebody to follow, in milliseconds. */
-const LOOK_AGAIN = 5000;
+/** A standby looks this often whom it follows, and how far behind it is, in milliseconds. */
+const LOOK_AGAIN = 2000;
+/** The spread of the clusters is looked at this often, in milliseconds; one cluster moves at a time. */
+const SPREAD_EVERY = 1000;
+/** A cluster that came back to who gave it up is not given up again for so long, at most. */
+const LONGEST_SPREAD_PAUSE = 60_000;
 
 /** A batch of inputs on its way to the decider. */
 export interface InputBatch {
@@ -46,7 +53,9 @@ export interface AllocatorOptions {
 
 /** How a cluster stands with this instance. */
 export type ClusterStatus =
-  | { readonly role: 'standby' | 'opening' }
+  | { readonly role: 'opening' }
+  /** It follows the log, and can take over at once; `leader` is whom it waits for. */
+  | ({ readonly role: 'standby'; readonly leader?: string } & StandbyStatus)
   | ({ readonly role: 'leader' } & LeaderStatus)
   /** It could not be led; it is tried again, unless `final`: then a person must look. */
   | { readonly role: 'failed'; readonly message: string; readonly final: boolean };
@@ -54,6 +63,10 @@ export type ClusterStatus =
 interface Cluster {
   status: () => ClusterStatus;
   leader: ClusterLeader | undefined;
+  /** Whether its lease is ours. */
+  held: boolean;
+  /** Gives it up, for another instance to lead it; there while we lead. */
+  giveUp: (() => void) | undefined;
   readonly done: Promise<void>;
 }
 
@@ -72,6 +85,7 @@ export class Allocator {
   private readonly stopping = new AbortController();
   private watcher: { close(): Promise<void> } | undefined;
   private orphans: Promise<void> = Promise.resolve();
+  private spreading: Promise<void> = Promise.resolve();
   private readonly changed = new Set<() => void>();
 
   constructor(private readonly options: AllocatorOptions) {}
@@ -94,7 +108,7 @@ export class Allocator {
 
   private async begin(): Promise<void> {
     const { broker, log } = this.options;
-    await broker.prepare();
+    await broker.prepare(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
     if (this.mayLead(DEFAULT_CLUSTER) && (await log.head(DEFAULT_CLUSTER)).position === 0) {
@@ -103,6 +117,8 @@ export class Allocator {
     const known = new Set([DEFAULT_CLUSTER, ...(await log.streams())]);
     for (const cluster of known) this.add(cluster);
     this.watcher = await broker.input.watch(({ sequence, subject }) => this.notice(sequence, subject));
+    broker.leases.join(this.options.instance, () => this.ready(), this.stopping.signal);
+    this.spreading = this.keepSpread();
     await this.untilSettled();
   }
 
@@ -133,7 +149,7 @@ export class Allocator {
     for (const look of [...this.changed]) look();
     await this.watcher?.close();
     await Promise.all([...this.clusters.values()].map(({ done }) => done));
-    await this.orphans;
+    await Promise.all([this.orphans, this.spreading]);
   }
 
   /** Whether the settings let this instance lead a cluster. */
@@ -146,6 +162,8 @@ export class Allocator {
     const cluster: Cluster = {
       status: () => ({ role: 'opening' }),
       leader: undefined,
+      held: false,
+      giveUp: undefined,
       // It begins in a later turn, when the entry is in the map.
       done: Promise.resolve().then(() => this.keepLeading(name, cluster)),
     };
@@ -211,81 +229,118 @@ export class Allocator {
       });
   }
 
-  /** Leads a cluster whenever it can, until the allocator stops. */
+  /** Follows a cluster, and leads it whenever it can, until the allocator stops. */
   private async keepLeading(name: string, cluster: Cluster): Promise<void> {
-    const { broker, logger, clock, instance } = this.options;
+    const { logger, clock } = this.options;
     const { signal } = this.stopping;
     let wait = FIRST_WAIT;
+    let known: Loaded | undefined;
     while (!signal.aborted) {
-      let lease: Lease | undefined;
       try {
-        this.setStatus(cluster, () => ({ role: 'opening' }));
-        const standingBy = this.standByUnlessSoon(name, cluster);
-        try {
-          lease = await broker.leases.acquire(name, instance, signal);
-        } finally {
-          standingBy.abort();
-        }
-        if (lease === undefined) return;
-        this.setStatus(cluster, () => ({ role: 'opening' }));
-        // Streams that are gone are made again before anything is verified against them.
-        await broker.prepare();
-        await this.lead(name, cluster, lease);
+        known = await this.followAndLead(name, cluster, known);
         wait = FIRST_WAIT;
       } catch (error) {
+        known = undefined;
         if (signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
         const final = isFinal(error);
         logger[final ? 'error' : 'warn'](`cluster '${name}' is not led: ${message}`, { error });
-        await lease?.release().catch(() => undefined);
         this.setStatus(cluster, () => ({ role: 'failed', message, final }));
         if (final) return;
         await clock.sleep(wait, signal);
         wait = Math.min(wait * 2, LONGEST_WAIT);
-      } finally {
-        cluster.leader = undefined;
-        await lease?.release().catch(() => undefined);
       }
     }
   }
 
-  /** Calls the instance a standby while it waits for the lease and somebody else is known to have it. */
-  private standByUnlessSoon(name: string, cluster: Cluster): AbortController {
-    const { broker, clock } = this.options;
+  /**
+   * Follows a cluster until the lease is ours, and then leads it until that ends.
+   *
+   * @param known the state, when this instance has just led.
+   * @returns the state as it was left, when there is nothing wrong with it.
+   */
+  private async followAndLead(
+    name: string,
+    cluster: Cluster,
+    known: Loaded | undefined,
+  ): Promise<Loaded | undefined> {
+    const { broker, instance } = this.options;
+    const { signal } = this.stopping;
+    if (known === undefined) this.setStatus(cluster, () => ({ role: 'opening' }));
+    // Nobody asks for a lease who could not use it: first the state, then the lease.
+    const standby = await this.unlessStopped(Standby.open(name, this.options, signal, known));
     const got = new AbortController();
-    const watch = async (): Promise<void> => {
-      await clock.sleep(STANDBY_AFTER, got.signal);
-      while (!got.signal.aborted) {
-        // Who cannot be asked may be gone: then this instance could not take over either.
-        const holder = await broker.leases.holder(name).catch(() => undefined);
-        if (got.signal.aborted) return;
-        const role = holder === undefined ? 'opening' : 'standby';
-        if (cluster.status().role !== role) this.setStatus(cluster, () => ({ role }));
-        await clock.sleep(holder === undefined ? STANDBY_AFTER : LOOK_AGAIN, got.signal);
-      }
-    };
-    void watch();
-    return got;
+    let lease: Lease | undefined;
+    let left: Loaded | undefined;
+    let leader: ClusterLeader | undefined;
+    try {
+      void this.showStandby(name, cluster, standby, known !== undefined, got.signal);
+      lease = await broker.leases.acquire(name, instance, AbortSignal.any([signal, standby.failed]), () =>
+        hesitation(broker.leases.fleet(), instance, name, this.held),
+      );
+      got.abort();
+      standby.failed.throwIfAborted();
+      if (lease === undefined) return undefined;
+      cluster.held = true;
+      this.setStatus(cluster, () => ({ role: 'opening' }));
+      const loaded = await this.unlessStopped(standby.takeOver());
+      // Streams that are gone are made again before anything is verified against them.
+      await this.unlessStopped(broker.prepare(signal));
+      leader = await this.unlessStopped(ClusterLeader.open(name, this.options, loaded, signal));
+      await this.lead(name, cluster, leader, lease);
+    } finally {
+      got.abort();
+      standby.close();
+      await lease?.release().catch(() => undefined);
+      cluster.held = false;
+      // Only now: the next leader need not wait for it.
+      await leader?.leaveSnapshot();
+      left = leader?.handBack();
+    }
+    return left;
   }
 
-  /** Leads a cluster until the lease is lost, the leader fails, or the allocator stops. */
-  private async lead(name: string, cluster: Cluster, lease: Lease): Promise<void> {
-    const leader = await ClusterLeader.open(name, this.options);
-    const follower = await this.options.broker.input.follow(name, leader.resumeAfter);
-    const over = AbortSignal.any([this.stopping.signal, lease.lost, leader.failed]);
+  /** Shows an instance that waits for the lease as a standby, once somebody else is known to have it. */
+  private async showStandby(
+    name: string,
+    cluster: Cluster,
+    standby: Standby,
+    hasLed: boolean,
+    over: AbortSignal,
+  ): Promise<void> {
+    const { broker, clock } = this.options;
+    // Who has just given it up is a standby at once; a lease that is free is got sooner than this.
+    if (hasLed) this.setStatus(cluster, () => ({ role: 'standby', ...standby.status }));
+    else await clock.sleep(STANDBY_AFTER, over);
+    while (!over.aborted) {
+      // Who cannot be asked may be gone: then this instance could not take over either.
+      const leader = await broker.leases.holder(name).catch(() => undefined);
+      await standby.look().catch(() => undefined);
+      if (over.aborted) return;
+      if (leader !== undefined)
+        this.setStatus(cluster, () => ({ role: 'standby', leader, ...standby.status }));
+      else if (cluster.status().role !== 'opening') this.setStatus(cluster, () => ({ role: 'opening' }));
+      await clock.sleep(leader === undefined ? STANDBY_AFTER : LOOK_AGAIN, over);
+    }
+  }
+
+  /** Leads a cluster until the lease is lost or given up, the leader fails, or the allocator stops. */
+  private async lead(name: string, cluster: Cluster, leader: ClusterLeader, lease: Lease): Promise<void> {
+    const givenUp = new AbortController();
+    const over = AbortSignal.any([this.stopping.signal, lease.lost, leader.failed, givenUp.signal]);
     const done = new AbortController();
-    const close = (): void => {
-      void follower.close().catch(() => undefined);
-      if (!this.stopping.signal.aborted) this.setStatus(cluster, () => ({ role: 'opening' }));
-    };
+    let follower: InputFollower | undefined;
+    const close = (): void => void follower?.close().catch(() => undefined);
     over.addEventListener('abort', close);
     void this.boundDrain(leader, done.signal);
-    leader.startTicking();
-    cluster.leader = leader;
-    this.setStatus(cluster, () => ({ role: 'leader', ...leader.status }));
-    if (over.aborted) close();
     const dispatch = this.options.dispatch ?? ((batch: InputBatch) => batch.process());
     try {
+      follower = await this.options.broker.input.follow(name, leader.resumeAfter);
+      leader.startClocks();
+      cluster.leader = leader;
+      cluster.giveUp = () => givenUp.abort();
+      this.setStatus(cluster, () => ({ role: 'leader', ...leader.status }));
+      if (over.aborted) close();
       for (;;) {
         const messages = await follower.take();
         if (messages === undefined) break;
@@ -299,11 +354,66 @@ export class Allocator {
     } finally {
       over.removeEventListener('abort', close);
       cluster.leader = undefined;
-      await follower.close().catch(() => undefined);
+      cluster.giveUp = undefined;
+      await follower?.close().catch(() => undefined);
       // Without the lease what is left is the next leader's: waiting here would only keep this one from being
       // it.
       await leader.stop({ finish: !lease.lost.aborted });
       done.abort();
+    }
+  }
+
+  /** How many clusters are ours. */
+  private get held(): number {
+    return [...this.clusters.values()].filter(({ held }) => held).length;
+  }
+
+  /** The clusters that this instance leads, or could lead at once. */
+  private ready(): readonly string[] {
+    return [...this.clusters].flatMap(([name, { status }]) => {
+      const { role } = status();
+      return role === 'leader' || role === 'standby' ? [name] : [];
+    });
+  }
+
+  /**
+   * Gives a cluster up to an instance that leads less, whenever the spread asks it of this one. If the other
+   * does not take it, so that it comes back, the next try waits longer.
+   */
+  private async keepSpread(): Promise<void> {
+    const { broker, clock, instance, logger } = this.options;
+    const { signal } = this.stopping;
+    let pause = SPREAD_EVERY;
+    let given: string | undefined;
+    while (!signal.aborted) {
+      await clock.sleep(pause, signal);
+      const cameBack = given !== undefined && this.clusters.get(given)?.held === true;
+      pause = cameBack ? Math.min(pause * 2, LONGEST_SPREAD_PAUSE) : SPREAD_EVERY;
+      given = undefined;
+      const move = nextMove(broker.leases.fleet());
+      const giveUp = move?.from === instance ? this.clusters.get(move.cluster)?.giveUp : undefined;
+      if (move === undefined || giveUp === undefined) continue;
+      logger.info(`giving cluster '${move.cluster}' up to ${move.to}, which leads fewer`);
+      given = move.cluster;
+      giveUp();
+    }
+  }
+
+  /** The result, unless the allocator stops before it is there. */
+  private async unlessStopped<T>(result: Promise<T>): Promise<T> {
+    const { signal } = this.stopping;
+    let stop = (): void => undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', stop);
+      if (signal.aborted) stop();
+    });
+    // The loser of the race is heard by nobody.
+    result.catch(() => undefined);
+    try {
+      return await Promise.race([result, stopped]);
+    } finally {
+      signal.removeEventListener('abort', stop);
     }
   }
 

@@ -1,6 +1,7 @@
 import { BrokerError, type Broker, type DeadLetter, type InputMessage, type OutputMessage } from '#broker';
 import {
   dumpState,
+  forgetObserved,
   hasDeadlines,
   recall,
   STATE_VERSION,
@@ -13,7 +14,7 @@ import { LogError, type EventLog, type Head, type StoredDecision } from '#log';
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { PipelineError } from './errors.js';
-import { loadState } from './load.js';
+import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { resumeAfter, verifyOutput } from './positions.js';
 import { Relay } from './relay.js';
@@ -31,7 +32,9 @@ const TICK_EVERY = 1000;
  * How long a leader that stops waits for its relay, in milliseconds; what is not out then is the next
  * leader's.
  */
-const RELAY_PATIENCE = 5000;
+const RELAY_PATIENCE = 1000;
+/** A leader that has nothing on its way looks this often whether somebody else wrote, in milliseconds. */
+const LOOK_AT_LOG = 2000;
 /**
  * A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more
  * often than the last.
@@ -39,6 +42,8 @@ const RELAY_PATIENCE = 5000;
 const SNAPSHOT_EVENTS = 100_000;
 const SNAPSHOT_AFTER = 300_000;
 const SNAPSHOT_PAUSE = 10_000;
+/** A leader that ends takes one after this many events. */
+const LEAVE_SNAPSHOT = 1000;
 /** What changes nothing (ticks, signs of life) is purged from `VF_IN` this often, in milliseconds. */
 const PURGE_EVERY = 60_000;
 
@@ -100,6 +105,8 @@ export class ClusterLeader {
   private purgedAt: number;
   private upkeep: Promise<void> = Promise.resolve();
   private ticking: Promise<void> | undefined;
+  /** Appends begun so far. */
+  private appends = 0;
   private trouble: string | undefined;
 
   private constructor(
@@ -120,19 +127,27 @@ export class ClusterLeader {
   }
 
   /**
-   * Loads a cluster and verifies its positions.
+   * Loads a cluster, unless its state is at hand, and verifies its positions.
    *
-   * @throws LogError, BrokerError, PipelineError: why it cannot be led.
+   * @param loaded the state at the log's end.
+   * @param signal ends the opening: then nothing has begun.
+   * @throws LogError, BrokerError, PipelineError: why it cannot be led; the signal's reason.
    */
-  static async open(cluster: string, options: LeaderOptions): Promise<ClusterLeader> {
+  static async open(
+    cluster: string,
+    options: LeaderOptions,
+    loaded?: Loaded,
+    signal?: AbortSignal,
+  ): Promise<ClusterLeader> {
     const { broker, log, logger, clock } = options;
     const begun = clock.now();
-    const { state, head, snapshot } = await loadState(log, cluster, options);
+    const { state, head, snapshot } = loaded ?? (await loadState(log, cluster, options));
     const relayed = await verifyOutput(broker, log, cluster, head);
     // One that is there is brought to the limits that the settings give now.
     if (relayed !== undefined) await broker.output.create(cluster, relayed + 1);
     const { created } = await broker.input.info();
     const after = await resumeAfter(broker, state, logger);
+    signal?.throwIfAborted();
     const relay = new Relay({ ...options, cluster }, relayed, head.position);
     const leader = new ClusterLeader(cluster, options, state, head, relay, {
       after,
@@ -192,15 +207,19 @@ export class ClusterLeader {
     return result;
   }
 
-  /** Begins to keep time: while something can fall due, a `Tick` goes into `VF_IN` every second. */
-  startTicking(): void {
+  /**
+   * Begins to keep time (while something can fall due, a `Tick` goes into `VF_IN` every second) and to look
+   * whether a predecessor's append comes late.
+   */
+  startClocks(): void {
     this.ticking ??= this.tick();
+    void this.watchLog();
   }
 
   /**
    * Finishes what is on its way to the log and lets go. No batch may come any more.
    *
-   * @param options.finish also relay what is durable, and take a snapshot if it is worth it.
+   * @param options.finish also relay what is durable.
    */
   async stop({ finish = true }: { readonly finish?: boolean } = {}): Promise<void> {
     this.stopping.abort();
@@ -212,13 +231,31 @@ export class ClusterLeader {
       void this.options.clock.sleep(RELAY_PATIENCE, patience.signal).then(() => patience.abort());
       await this.relay.below(0, AbortSignal.any([this.failing.signal, patience.signal]));
       patience.abort();
-      if (this.state.position - this.snapshotAt.position >= 1000) {
-        await this.saveSnapshot().catch((error: unknown) => {
-          this.options.logger.warn(`no snapshot of '${this.cluster}' was taken`, { error });
-        });
-      }
     }
     await this.relay.stop();
+  }
+
+  /** After `stop`, and when somebody else may lead: takes a snapshot if it is worth it. */
+  async leaveSnapshot(): Promise<void> {
+    if (this.failing.signal.aborted || this.state.position - this.snapshotAt.position < LEAVE_SNAPSHOT)
+      return;
+    try {
+      await this.saveSnapshot();
+    } catch (error) {
+      this.options.logger.warn(`no snapshot of '${this.cluster}' was taken`, { error });
+    }
+  }
+
+  /**
+   * After `stop`: the state, to go on with as a standby. What was only observed is forgotten: it would be
+   * old news when this instance leads again.
+   *
+   * @returns undefined when the log does not have all that is in it.
+   */
+  handBack(): Loaded | undefined {
+    if (this.failing.signal.aborted || this.durable !== this.state.position) return undefined;
+    forgetObserved(this.state);
+    return { state: this.state, head: this.head, snapshot: this.snapshotAt.position };
   }
 
   /**
@@ -332,6 +369,7 @@ export class ClusterLeader {
 
   private async append({ decisions, from, messages, sequence }: Segment): Promise<void> {
     const { log } = this.options;
+    this.appends++;
     await this.persistently(`appending to the log of '${this.cluster}'`, () =>
       log.append(this.cluster, from, decisions),
     );
@@ -387,6 +425,9 @@ export class ClusterLeader {
    */
   private keepUp(sequence: number): void {
     const now = this.options.clock.now();
+    // A clock that was set back must not put off what is due until it has caught up.
+    this.snapshotAt.time = Math.min(this.snapshotAt.time, now);
+    this.purgedAt = Math.min(this.purgedAt, now);
     const events = this.state.position - this.snapshotAt.position;
     const age = now - this.snapshotAt.time;
     const due = (events >= SNAPSHOT_EVENTS && age >= SNAPSHOT_PAUSE) || (events > 0 && age >= SNAPSHOT_AFTER);
@@ -416,6 +457,28 @@ export class ClusterLeader {
     await this.untilDurable(this.state.position);
     await this.options.log.saveSnapshot(this.cluster, this.takeSnapshot());
     await this.options.broker.input.purge(this.cluster, this.inputSequence);
+  }
+
+  /**
+   * A predecessor's append that was on its way may come when we have loaded already. What we decide behind it
+   * fails at its position; but while there is nothing to decide it would be in the log and never go out.
+   */
+  private async watchLog(): Promise<void> {
+    const { log, clock } = this.options;
+    const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
+    while (!signal.aborted) {
+      await clock.sleep(LOOK_AT_LOG, signal);
+      const { appends, durable } = this;
+      if (signal.aborted || durable !== this.state.position) continue;
+      try {
+        const { position } = await log.head(this.cluster);
+        // An append of our own that began meanwhile explains it, or will fail by itself.
+        if (!signal.aborted && appends === this.appends && position > durable)
+          this.fail(LogError.wrongPosition(this.cluster, durable, position));
+      } catch {
+        // A log that is away is for the next append to report.
+      }
+    }
   }
 
   private async tick(): Promise<void> {

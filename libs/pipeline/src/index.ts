@@ -10,4 +10,6 @@ export { ClusterLeader, type LeaderOptions, type LeaderStatus } from './cluster-
 export { PipelineError, type PipelineErrorCode } from './errors.js';
 export { loadState, type Loaded } from './load.js';
 export { silentLogger, type Logger } from './logger.js';
+export { hesitation, nextMove, type Move } from './spread.js';
+export { Standby, type StandbyOptions, type StandbyStatus } from './standby.js';
 export { messageOf, placedEvent, sealDecision, type SealedDecision } from './seal.js';

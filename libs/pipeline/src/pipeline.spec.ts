@@ -20,7 +20,7 @@ const CLUSTER = 'default';
  */
 class TestClock implements Clock {
   private time = Date.parse('2026-11-21T00:00:00.000Z');
-  private readonly sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
+  private readonly sleepers = new Set<{ until: number; readonly wake: () => void }>();
 
   now(): number {
     return this.time;
@@ -42,6 +42,12 @@ class TestClock implements Clock {
     });
   }
 
+  /** Another time, by which nobody wakes. */
+  jump(ms: number): void {
+    this.time += ms;
+    for (const sleeper of this.sleepers) sleeper.until += ms;
+  }
+
   advance(ms: number): void {
     this.time += ms;
     for (const sleeper of [...this.sleepers]) if (sleeper.until <= this.time) sleeper.wake();
@@ -52,7 +58,15 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 class World {
   readonly clock = new TestClock();
-  readonly server = new MemoryBrokerServer(() => this.clock.now());
+  readonly server = new MemoryBrokerServer(() => this.clock.now(), {
+    schedule: (ms, action) => {
+      const calledOff = new AbortController();
+      void this.clock.sleep(ms, calledOff.signal).then(() => {
+        if (!calledOff.signal.aborted) action();
+      });
+      return () => calledOff.abort();
+    },
+  });
   readonly log = new MemoryLog();
   private readonly publisher = this.server.connect();
   private readonly running: Allocator[] = [];
@@ -576,7 +590,14 @@ describe('the pipeline over memory ports', () => {
     await started(first);
     const second = world.allocator();
     await started(second);
-    expect(second.status.get(CLUSTER)).toEqual({ role: 'standby' });
+    expect(second.status.get(CLUSTER)).toEqual({
+      role: 'standby',
+      leader: 'allocator-0',
+      position: 0,
+      lag: 0,
+      hosts: 0,
+      vms: 0,
+    });
     await world.publish('HostReported', report(1));
     await world.until('registered', () => world.types().length === 1);
     let stopped = false;
@@ -587,5 +608,141 @@ describe('the pipeline over memory ports', () => {
     await world.until('taken over', () => second.status.get(CLUSTER)?.role === 'leader');
     await world.publish('VmStartRequested', start('vm-1'));
     await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+  });
+
+  it('a standby has the state in hand: it follows each event, and takes over without reading the log again', async () => {
+    await begin();
+    const first = world.allocator();
+    await started(first);
+    const log = world.log.connect();
+    const reads: number[] = [];
+    const read = log.read.bind(log);
+    log.read = (stream, from, options) => {
+      reads.push(from);
+      return read(stream, from, options);
+    };
+    const second = world.allocator({ log });
+    await started(second);
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('it has followed', () => {
+      const status = second.status.get(CLUSTER);
+      return status?.role === 'standby' && status.position === 3;
+    });
+    await world.until('it has looked', () => {
+      const status = second.status.get(CLUSTER);
+      return status?.role === 'standby' && status.hosts === 1 && status.vms === 1 && status.lag === 0;
+    });
+    reads.length = 0;
+    let stopped = false;
+    void first.stop().then(() => {
+      stopped = true;
+    });
+    await world.until('stopped', () => stopped);
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('stopped', () => world.types().includes('VmStopped'));
+    expect(world.types()).toEqual([
+      'HostRegistered',
+      'VfAllocated',
+      'VmStartAccepted',
+      'VfReleased',
+      'VmStopped',
+    ]);
+    // What is behind its own end, which is nothing; and the hash that VF_OUT is compared with.
+    expect(reads).toEqual([4, 3]);
+  });
+
+  it("[OUT-3] a predecessor's append that comes late is relayed, although nothing is decided behind it", async () => {
+    await begin();
+    const late = world.log.connect();
+    const options = {
+      log: late,
+      clock: world.clock,
+      logger: silentLogger,
+      rememberedInputs: 1000,
+      outMaxAge: 3_600_000,
+    };
+    const first = await ClusterLeader.open(CLUSTER, { ...options, broker: world.server.connect() });
+    await world.publish('HostReported', report(1));
+    const letGo = late.holdAppends();
+    await first.process([world.server.input(1)!]);
+    // It dies, and VF_IN with it, so that nobody decides that report again; its append is still on its way.
+    first.fail(new Error('killed'));
+    world.server.deleteInput();
+    await world.prepare();
+    const second = world.allocator({ log: world.log.connect() });
+    await started(second);
+    expect(second.status.get(CLUSTER)).toMatchObject({ role: 'leader', position: 0 });
+    letGo();
+    await world.until('relayed', () => world.types().length === 1);
+    expect(world.types()).toEqual(['HostRegistered']);
+    await world.until('led on', () => {
+      const status = second.status.get(CLUSTER);
+      return status?.role === 'leader' && status.position === 1;
+    });
+  });
+
+  it('six clusters spread 2/2/2 over three instances, one move at a time, and stay', async () => {
+    await begin();
+    const clusters = ['default', 'c1', 'c2', 'c3', 'c4', 'c5'];
+    const one = world.allocator({ maxClusters: 8 });
+    await started(one);
+    for (const cluster of clusters) await world.publish('HostReported', report(1), { cluster });
+    const led = (allocator: Allocator): string[] =>
+      [...allocator.status].filter(([, { role }]) => role === 'leader').map(([name]) => name);
+    await world.until('one leads all', () => led(one).length === 6);
+    const others = [world.allocator({ maxClusters: 8 }), world.allocator({ maxClusters: 8 })];
+    await Promise.all(others.map(started));
+    const all = [one, ...others];
+    let least = 6;
+    await world.until('spread', () => {
+      least = Math.min(least, all.flatMap(led).length);
+      return all.every((allocator) => led(allocator).length === 2);
+    });
+    // Never was more than one on its way.
+    expect(least).toBeGreaterThanOrEqual(5);
+    const settled = all.map(led);
+    for (let second = 0; second < 200; second++) {
+      await turn();
+      world.clock.advance(100);
+    }
+    expect(all.map(led)).toEqual(settled);
+
+    // One dies: the two others share what it led; a new one gets its share again.
+    const [dead] = all.splice(1, 1);
+    dead!.connection.cut();
+    await world.until('shared', () => all.every((allocator) => led(allocator).length === 3));
+    const next = world.allocator({ maxClusters: 8 });
+    await started(next);
+    await world.until('spread again', () => [...all, next].every((allocator) => led(allocator).length === 2));
+    for (const cluster of clusters) await world.publish('VmStartRequested', start('vm-1'), { cluster });
+    for (const cluster of clusters) {
+      await world.until('accepted', () => world.types(cluster).includes('VmStartAccepted'));
+      expect(world.types(cluster)).toEqual(['HostRegistered', 'VfAllocated', 'VmStartAccepted']);
+    }
+  });
+
+  it('clocks that jump: no event is earlier than the one before, and what is due stays due', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    // A year back: the clock of the broker, which is the time of decisions, and that of the process.
+    const year = 365 * 24 * 3_600_000;
+    world.clock.jump(-year);
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    for (let seq = 2; seq < 20; seq++) await world.publish('HostReported', report(seq));
+    world.clock.advance(61_000);
+    await world.publish('HostReported', report(30));
+    await world.until('purged as ever', () => world.server.inputInfo().firstSequence > 10);
+    // And two years on: the VM that was started is overdue at once, and nothing else happens to it.
+    world.clock.jump(2 * year);
+    await world.until('overdue', () => world.types().includes('AllocationOverdue'));
+    const times = world.out().map(({ time }) => time);
+    expect(times).toEqual([...times].sort());
+    expect(world.types().filter((type) => type === 'VfReleased')).toEqual([]);
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('stopped', () => world.types().includes('VmStopped'));
   });
 });

@@ -9,7 +9,7 @@ const LONGEST_WAIT = 2000;
 const SAY_AGAIN = 30_000;
 
 /** Whether the same call again can succeed without a person. */
-const passes = (error: unknown): boolean =>
+export const passes = (error: unknown): error is Error =>
   isTransient(error) || (error instanceof BrokerError && error.code === 'UNAVAILABLE');
 
 /**

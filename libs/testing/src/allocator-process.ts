@@ -128,12 +128,16 @@ export class AllocatorProcess {
       new LogError(code as 'UNAVAILABLE', `the simulated log answers ${code}`);
     const cross = <T>(call: string, act: () => Promise<T>): Promise<T> => this.#cross(call, 1, act, fail);
     const reached = (call: string) => cross(call, async () => undefined);
+    const isDead = (): boolean => this.dead;
     async function* chunks(
       call: string,
       read: () => AsyncIterable<readonly StoredRecord[]>,
     ): AsyncGenerator<readonly StoredRecord[]> {
       await reached(call);
-      yield* read();
+      for await (const records of read()) {
+        if (isDead()) return;
+        yield records;
+      }
     }
     return {
       name: log.name,
@@ -148,7 +152,8 @@ export class AllocatorProcess {
           },
           fail,
         ),
-      head: (stream) => cross('log.head', () => log.head(stream)),
+      // Only a look, again and again as time passes: nothing follows from it that could be lost.
+      head: (stream) => log.head(stream),
       read: (stream, from, options) => chunks('log.read', () => log.read(stream, from, options)),
       follow: (stream, after, signal, options) =>
         chunks('log.follow', () => log.follow(stream, after, signal, options)),
@@ -213,11 +218,13 @@ export class AllocatorProcess {
         find: (cluster, eventId) => cross('dead.find', () => inner.dead.find(cluster, eventId)),
       },
       leases: {
-        acquire: async (cluster, holder, signal) => {
-          const held = await inner.leases.acquire(cluster, holder, signal);
+        acquire: async (cluster, holder, signal, hesitate) => {
+          const held = await inner.leases.acquire(cluster, holder, signal, hesitate);
           return this.#after('lease.acquire', held && lease(held));
         },
         holder: (cluster) => cross('lease.holder', () => inner.leases.holder(cluster)),
+        join: (instance, ready, signal) => inner.leases.join(instance, ready, signal),
+        fleet: () => inner.leases.fleet(),
       },
       get connected() {
         return isConnected();
