@@ -166,17 +166,18 @@ export class Programs {
    * Starts a program with the settings given, on free ports and in a directory of its own unless they say otherwise.
    *
    * @param options.user number of the user to run as.
+   * @param options.main another build of it, by its `main.js`.
    */
   async start(
     name: ProgramName,
     settings: Settings = {},
-    { user }: { readonly user?: number } = {},
+    { user, main = PROGRAMS[name] }: { readonly user?: number; readonly main?: string } = {},
   ): Promise<Program> {
     const environment: Record<string, string | undefined> = {};
     for (const [variable, value] of Object.entries(process.env)) {
       if (!variable.startsWith('VF_') && variable !== 'NODE_OPTIONS') environment[variable] = value;
     }
-    const child = spawn(process.execPath, [PROGRAMS[name]], {
+    const child = spawn(process.execPath, [main], {
       cwd: await this.#scratch,
       env: {
         ...environment,
