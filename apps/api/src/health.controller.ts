@@ -3,8 +3,8 @@ import { API_PARTS } from './parts.js';
 import type { ApiParts } from './queries.js';
 
 /**
- * For whoever watches the process: live while it answers, ready while it leads or stands by and NATS is
- * there.
+ * For whoever watches the process: live while it answers, ready while it leads or stands by for each cluster
+ * and NATS is there.
  */
 @Controller('health')
 export class HealthController {
@@ -20,13 +20,16 @@ export class HealthController {
     const clusters = Object.fromEntries(this.parts.allocator.status);
     const { connected } = this.parts.broker;
     const settled = Object.values(clusters).every(
-      (cluster) => cluster.role === 'standby' || (cluster.role === 'leader' && cluster.trouble === undefined),
+      (cluster) => (cluster.role === 'standby' || cluster.role === 'leader') && cluster.trouble === undefined,
     );
     const ok = connected && settled && Object.keys(clusters).length > 0;
+    const { rss, heapUsed } = process.memoryUsage();
     const body = {
       status: ok ? 'ok' : 'unavailable',
+      instance: this.parts.allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
       clusters,
+      memory: { rss, heapUsed },
     };
     if (!ok) throw new HttpException(body, 503);
     return body;

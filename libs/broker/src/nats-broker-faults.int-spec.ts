@@ -79,6 +79,23 @@ async function stateSurely(broker: NatsBroker): Promise<OutputState> {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
+test('preparing waits for a server that is away, and no longer than it is told to', async () => {
+  const other = await servers.start();
+  const broker = await open({ url: other.url });
+  await other.stop();
+  await until(() => !broker.connected);
+  const giveUp = new AbortController();
+  const prepared = broker.prepare(giveUp.signal).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const toldAt = performance.now();
+  giveUp.abort();
+  expect(await prepared).toMatchObject({ code: 'UNAVAILABLE' });
+  // It would have waited for 30 s.
+  expect(performance.now() - toldAt).toBeLessThan(5_000);
+});
+
 describe('a server that is killed and started again', () => {
   test('leaves no gap and no double in followers and watchers', async () => {
     const broker = await open();
@@ -207,6 +224,22 @@ describe('what people may do with the tools of NATS', () => {
     await manager.streams.add(config);
     await broker.connection.reconnect();
     await expect(follower.take()).rejects.toMatchObject({ code: 'INPUT_REPLACED' });
+  });
+
+  test('VF_OUT deleted under a publisher: it hears of it at once, and need not wait for answers that never come', async () => {
+    const broker = await open({ requestTimeout: 20_000 });
+    await broker.prepare();
+    await broker.output.create('a', 1);
+    const published = broker.output.publish('a', outputs(1, 100_000)).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await until(async () => (await manager.streams.info('VF_OUT_a')).state.last_seq > 1_000);
+    await manager.streams.delete('VF_OUT_a');
+    const deletedAt = performance.now();
+    expect(await published).toMatchObject({ code: 'UNAVAILABLE' });
+    expect(performance.now() - deletedAt).toBeLessThan(5_000);
+    expect(await broker.output.state('a')).toBeUndefined();
   });
 
   test('a consumer deleted: its follower goes on', async () => {

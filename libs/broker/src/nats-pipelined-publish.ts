@@ -4,10 +4,13 @@ import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { brokerErrorCodeOf, toBrokerError } from './nats-errors.js';
 import { encodedHeaders, encodeHeaders, statusOf } from './nats-headers.js';
+import { streamInfo } from './nats-streams.js';
 
 /** How much may be on its way without an answer. */
 const MAX_UNANSWERED = 512;
 const MAX_UNANSWERED_BYTES = 8 * 1024 * 1024;
+/** Without an answer for so long (milliseconds), the stream is looked at. */
+const LOOK_AFTER = 500;
 
 interface Answer {
   readonly seq?: number;
@@ -91,6 +94,7 @@ class Run {
   #bytesOut = 0;
   #lastAnswer = performance.now();
   #timer: NodeJS.Timeout | undefined;
+  #looking = false;
   readonly #sizes: number[] = [];
 
   constructor(
@@ -102,7 +106,7 @@ class Run {
     this.done = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    this.#watchTime(link.requestTimeout);
+    this.#watchTime(Math.min(link.requestTimeout, LOOK_AFTER));
     this.#send();
   }
 
@@ -188,11 +192,16 @@ class Run {
     }
   }
 
-  /** One timer for the run: it fails when no answer came for as long as one answer may take. */
+  /**
+   * One timer for the run: it fails when no answer came for as long as one answer may take. After a short
+   * silence the stream is looked at: one that was deleted under way never answers what it had been sent.
+   */
   #watchTime(delay: number): void {
     this.#timer = setTimeout(() => {
-      const left = this.#lastAnswer + this.link.requestTimeout - performance.now();
-      if (left > 0) return this.#watchTime(left);
+      const silence = performance.now() - this.#lastAnswer;
+      if (silence >= LOOK_AFTER) void this.#look();
+      const left = this.link.requestTimeout - silence;
+      if (left > 0) return this.#watchTime(Math.min(left, LOOK_AFTER));
       this.fail(
         new BrokerError(
           'UNAVAILABLE',
@@ -200,5 +209,26 @@ class Run {
         ),
       );
     }, delay);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    const confirmed = (this.messages[0]?.position ?? 1) - 1 + this.#answered;
+    try {
+      const info = await streamInfo(this.link, this.stream);
+      if (info !== undefined && info.state.last_seq >= confirmed) return;
+      const now = info === undefined ? 'does not exist any more' : `ends at ${info.state.last_seq}`;
+      this.fail(
+        new BrokerError(
+          'UNAVAILABLE',
+          `${this.stream} ${now}, and had confirmed ${confirmed}: it was deleted. It is made again.`,
+        ),
+      );
+    } catch {
+      // Not known: the time decides.
+    } finally {
+      this.#looking = false;
+    }
   }
 }

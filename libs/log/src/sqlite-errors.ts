@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LogError } from './errors.js';
+import { lockHolder } from './lock-holder.js';
 
 /**
  * What was being done when SQLite failed. `commit`: the point after which the outcome of a write may be
@@ -38,7 +39,7 @@ export function sqliteFailure(error: unknown, file: string, doing: Doing, about?
     case 'SQLITE_PROTOCOL':
       return fail(
         'UNAVAILABLE',
-        `another process holds the log file ${where}; nothing was written: try again`,
+        `the log file ${where} is held${lockHolder(file) || ' by another process'}; nothing was written: try again`,
       );
     case 'SQLITE_CORRUPT':
     case 'SQLITE_FORMAT':

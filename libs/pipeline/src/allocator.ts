@@ -122,6 +122,11 @@ export class Allocator {
     await this.untilSettled();
   }
 
+  /** Under which name others know it. */
+  get instance(): string {
+    return this.options.instance;
+  }
+
   /** How each known cluster stands. */
   get status(): ReadonlyMap<string, ClusterStatus> {
     return new Map([...this.clusters].map(([name, cluster]) => [name, cluster.status()]));
