@@ -1,27 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import type { EventType } from './events.js';
-import type { InputType } from './inputs.js';
+import { isOutcome, OUTCOMES, type RequestType } from '#wire';
 import { REFUSAL_CODES } from './refusal-codes.js';
 import { EM1, networks, nic, ports, reported, start, started, stopped } from './testing/fleet.js';
 import { say, scenario, type Said, type Scenario } from './testing/scenario.js';
-
-type RequestType = Extract<InputType, `${string}Requested`> | 'L2NetworkDefined' | 'L3NetworkDefined';
-
-/** wire.md: the outcomes of each request. */
-const OUTCOMES: Record<RequestType, readonly [accepted: EventType, refused: EventType]> = {
-  VmStartRequested: ['VmStartAccepted', 'VmStartFailed'],
-  VmNicAttachRequested: ['VmNicAttached', 'VmNicAttachFailed'],
-  VmNicDetachRequested: ['VmNicDetached', 'VmNicDetachFailed'],
-  VmNicTypeChangeRequested: ['VmNicTypeChanged', 'VmNicTypeChangeRejected'],
-  VmMigrationRequested: ['VmMigrationAllowed', 'VmMigrationRejected'],
-  HostRemovalRequested: ['HostRemoved', 'HostRemovalRejected'],
-  PfVirtualizeRequested: ['PfVirtualizationOrdered', 'PfVirtualizationRejected'],
-  PfRestoreRequested: ['PfRestoreOrdered', 'PfRestoreRejected'],
-  AllocationReleaseRequested: ['AllocationReleaseDone', 'AllocationReleaseRejected'],
-  L2NetworkDefined: ['L2NetworkAccepted', 'L2NetworkRejected'],
-  L3NetworkDefined: ['L3NetworkAccepted', 'L3NetworkRejected'],
-  NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
-};
 
 /** Two hosts; vm1 runs on h1 with a VF, vm2 is stopped. */
 const world = (): Scenario =>
@@ -88,15 +69,13 @@ const CASES: Record<RequestType, (cluster: Scenario) => readonly [granted: Said,
   ],
 };
 
-const ALL_OUTCOMES = new Set<EventType>(Object.values(OUTCOMES).flat());
-
 describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
   test('[OUT-1 acts] granted, it has exactly one outcome, which comes last', () => {
     const cluster = world();
     const [granted] = CASES[type](cluster);
     expect(granted.type).toBe(type);
     cluster.when(granted);
-    const outcomes = cluster.events.filter((event) => ALL_OUTCOMES.has(event.type));
+    const outcomes = cluster.events.filter((event) => isOutcome(event.type));
     expect(outcomes.map((event) => event.type)).toEqual([OUTCOMES[type][0]]);
     expect(cluster.events.at(-1)).toBe(outcomes[0]);
   });

@@ -11,7 +11,6 @@ export * from './host-agent.js';
 export * from './invariants.js';
 export * from './matchers.js';
 export * from './mishaps.js';
-export * from './outcomes.js';
 export * from './random.js';
 export * from './saga.js';
 export * from './simulation.js';

@@ -2,8 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DeadLetter, OutputMessage } from '#broker';
 import type { StoredRecord } from '#log';
 import { messageOf } from '#pipeline';
-import type { OutgoingEvent } from '#wire';
-import { isRequest, MAY_LEAVE_NOTHING, OUTCOMES } from './outcomes.js';
+import { isRequest, MAY_LEAVE_NOTHING, OUTCOMES, type OutgoingEvent } from '#wire';
 
 /** A message that was stored in `VF_IN`. */
 export interface StoredMessage {

@@ -5,6 +5,7 @@ export { DataChecker } from './inputs/data-checker.js';
 export * from './inputs/host.dto.js';
 export * from './inputs/network.dto.js';
 export * from './inputs/vm.dto.js';
+export { isOutcome, isRequest, MAY_LEAVE_NOTHING, OUTCOMES, type RequestType } from './outcomes.js';
 export {
   deadCluster,
   isReadable,

@@ -1,17 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import type { RefusalCode } from '#domain';
+import { OUTCOMES, type RequestType } from '#wire';
 import {
   crashesAndMessages,
   everyMishap,
   matchers,
-  OUTCOMES,
   rehearse,
   runCourse,
   say,
   type Course,
   type Fleet,
   type Rehearsal,
-  type RequestType,
   type Saga,
   type SagaStep,
   type Said,

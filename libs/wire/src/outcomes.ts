@@ -1,5 +1,6 @@
 import type { EventType, InputType } from '#domain';
 
+/** Inputs that ask for a decision. */
 export type RequestType = Extract<InputType, `${string}Requested`> | 'L2NetworkDefined' | 'L3NetworkDefined';
 
 /** The two outcomes of each request: granted, and refused (wire.md). */
@@ -18,6 +19,12 @@ export const OUTCOMES: { readonly [T in RequestType]: readonly [granted: EventTy
   NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
 };
 
+const ALL: ReadonlySet<string> = new Set(Object.values(OUTCOMES).flat());
+
+/** Whether an event is the outcome of a request. */
+export const isOutcome = (type: string): boolean => ALL.has(type);
+
+/** Whether an input is a request, which has exactly one outcome; else it is a fact. */
 export const isRequest = (type: string): type is RequestType => Object.hasOwn(OUTCOMES, type);
 
 /** Inputs that may leave no event (EX-6). */
