@@ -1,5 +1,6 @@
 import { Module, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger as Pino } from 'pino';
 import { ApiModule, QueryResponder, type ApiParts } from '#api';
 import type { Settings } from '#wire';
@@ -74,14 +75,20 @@ export async function startService(
   }
 }
 
-function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> {
+/** The largest body of a request; an input is smaller still, a plan is a list of them. */
+const MAX_BODY = 1024 * 1024;
+
+async function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> {
   @Module({ imports: [AllocatorModule, ApiModule.with(parts)] })
   class SchedulerModule {}
-  return NestFactory.create(SchedulerModule, {
+  const app = await NestFactory.create<NestExpressApplication>(SchedulerModule, {
     logger: nestLogger(log),
     abortOnError: false,
-    bodyParser: true,
+    bodyParser: false,
   });
+  app.useBodyParser('json', { limit: MAX_BODY, type: ['application/json', 'application/*+json'] });
+  app.disable('x-powered-by');
+  return app;
 }
 
 /** @throws Error naming the variable when the port is taken or the address is not ours. */

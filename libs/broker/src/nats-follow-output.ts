@@ -38,6 +38,37 @@ export async function outputAt(
   return found && { position, subject: found.subject, payload: found.payload };
 }
 
+/**
+ * A batch of events from a position on, neighbours without a gap; empty when there is none there (yet, or any
+ * more). For those who read by pieces: it keeps nothing on the server.
+ */
+export function readOutput(
+  link: NatsLink,
+  cluster: string,
+  from: number,
+  bounds: Bounds,
+): Promise<readonly OutputEvent[]> {
+  return link.call(`Reading ${outputStream(cluster)}`, async () => {
+    const found: OutputEvent[] = [];
+    try {
+      const batch = await link.jetStream.direct.getBatch(outputStream(cluster), {
+        seq: from,
+        batch: bounds.maxMessages,
+        max_bytes: bounds.maxBytes,
+      });
+      for await (const { seq, subject, data } of batch) {
+        if (seq !== from + found.length) break;
+        found.push({ position: seq, subject, payload: data });
+      }
+    } catch (error) {
+      // That is how it says that there is nothing.
+      if (found.length > 0 || /not found|404/i.test(String(error))) return found;
+      throw error;
+    }
+    return found;
+  });
+}
+
 /** One reader's way through a cluster's events. Survives reconnects by itself. */
 export interface OutputFollower {
   /**

@@ -1,5 +1,5 @@
 import type { Events, EventType, InputType } from '#domain';
-import type { OutgoingEvent } from '#wire';
+import { isRequest, OUTCOMES, type OutgoingEvent, type RequestType } from '#wire';
 
 /** Inputs that need not leave an event, so that nobody can wait for one. */
 export type SilentInput = 'HostReported' | 'HostSeen' | 'Tick';
@@ -7,27 +7,9 @@ export type SilentInput = 'HostReported' | 'HostSeen' | 'Tick';
 /** Inputs that can be asked: each has exactly one outcome (OUT-1, EX-6). */
 export type AskableInput = Exclude<InputType, SilentInput>;
 
-/** For each request of wire.md the event that grants it and the one that refuses it. */
-const REQUESTS = {
-  VmStartRequested: ['VmStartAccepted', 'VmStartFailed'],
-  VmNicAttachRequested: ['VmNicAttached', 'VmNicAttachFailed'],
-  VmNicDetachRequested: ['VmNicDetached', 'VmNicDetachFailed'],
-  VmNicTypeChangeRequested: ['VmNicTypeChanged', 'VmNicTypeChangeRejected'],
-  VmMigrationRequested: ['VmMigrationAllowed', 'VmMigrationRejected'],
-  HostRemovalRequested: ['HostRemoved', 'HostRemovalRejected'],
-  PfVirtualizeRequested: ['PfVirtualizationOrdered', 'PfVirtualizationRejected'],
-  PfRestoreRequested: ['PfRestoreOrdered', 'PfRestoreRejected'],
-  AllocationReleaseRequested: ['AllocationReleaseDone', 'AllocationReleaseRejected'],
-  L2NetworkDefined: ['L2NetworkAccepted', 'L2NetworkRejected'],
-  L3NetworkDefined: ['L3NetworkAccepted', 'L3NetworkRejected'],
-  NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
-} as const satisfies Partial<Record<InputType, readonly [EventType, EventType]>>;
-
-type RequestType = keyof typeof REQUESTS;
-
 /** The event that says yes: of a fact it has the fact's own name. */
 export type GrantedType<T extends AskableInput> = T extends RequestType
-  ? (typeof REQUESTS)[T][0]
+  ? (typeof OUTCOMES)[T][0]
   : T extends 'VfScrubbed'
     ? 'VfScrubbed' | 'VfQuarantined'
     : Extract<T, EventType>;
@@ -37,17 +19,15 @@ export type EventOf<T extends EventType> = {
   [K in T]: Omit<OutgoingEvent, 'type' | 'data'> & { readonly type: K; readonly data: Events[K] };
 }[T];
 
-const isRequest = (type: InputType): type is RequestType => Object.hasOwn(REQUESTS, type);
-
 /** The types of the events that grant an input. */
 export function grantedTypes(type: AskableInput): readonly string[] {
-  if (isRequest(type)) return [REQUESTS[type][0]];
+  if (isRequest(type)) return [OUTCOMES[type][0]];
   return type === 'VfScrubbed' ? ['VfScrubbed', 'VfQuarantined'] : [type];
 }
 
 /** The types of the events that answer an input, whatever they say. */
 export function outcomeTypes(type: AskableInput): readonly string[] {
-  if (isRequest(type)) return REQUESTS[type];
+  if (isRequest(type)) return OUTCOMES[type];
   return [...grantedTypes(type), 'InputIgnored', 'InputRejected'];
 }
 

@@ -4,7 +4,7 @@ import type { EventType, InputType } from '#domain';
 export type RequestType = Extract<InputType, `${string}Requested`> | 'L2NetworkDefined' | 'L3NetworkDefined';
 
 /** The two outcomes of each request: granted, and refused (wire.md). */
-export const OUTCOMES: { readonly [T in RequestType]: readonly [granted: EventType, refused: EventType] } = {
+export const OUTCOMES = {
   VmStartRequested: ['VmStartAccepted', 'VmStartFailed'],
   VmNicAttachRequested: ['VmNicAttached', 'VmNicAttachFailed'],
   VmNicDetachRequested: ['VmNicDetached', 'VmNicDetachFailed'],
@@ -17,7 +17,7 @@ export const OUTCOMES: { readonly [T in RequestType]: readonly [granted: EventTy
   L2NetworkDefined: ['L2NetworkAccepted', 'L2NetworkRejected'],
   L3NetworkDefined: ['L3NetworkAccepted', 'L3NetworkRejected'],
   NetworkRemovalRequested: ['NetworkRemoved', 'NetworkRemovalRejected'],
-};
+} as const satisfies { readonly [T in RequestType]: readonly [granted: EventType, refused: EventType] };
 
 const ALL: ReadonlySet<string> = new Set(Object.values(OUTCOMES).flat());
 
