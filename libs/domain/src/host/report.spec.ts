@@ -503,4 +503,22 @@ describe('devices', () => {
       .when(start('vm2'))
       .thenTypes('VfAllocated', 'VmStartAccepted');
   });
+
+  test('[EX-1 quiet] a VF whose holder ends with the boot may be shown by another PF in the same report', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1, 1) })).given(start('vm1'));
+    const moved = [port('em1'), port('em2', [vf('em2', 0), { pciAddress: ZERO, index: 1 }])];
+    cluster.given(reported('h1', { bootId: 'boot-2', seq: 1, pfs: moved }));
+    const nics = [nic('eth0', { physicalNetwork: 'em2' }), nic('eth1', { physicalNetwork: 'em2' })];
+    cluster.when(start('vm2', { nics })).thenTypes('VfAllocated', 'VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[EX-1 acts] one that is held, or waits for its scrub, stays with its PF', () => {
+    for (const scrubs of [false, true]) {
+      const cluster = scenario(reported('h1', { scrubs, pfs: ports(1, 1) })).given(start('vm1'));
+      const moved = [port('em1'), port('em2', [vf('em2', 0), { pciAddress: ZERO, index: 1 }])];
+      const boot = scrubs ? { bootId: 'boot-2', seq: 1 } : { seq: 2 };
+      cluster.given(reported('h1', { ...boot, scrubs, pfs: moved }));
+      expect(cluster.pf('h1', EM2).vfs.map(({ report }) => report.pciAddress)).not.toContain(ZERO);
+    }
+  });
 });
