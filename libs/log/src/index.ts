@@ -3,6 +3,7 @@ export * from './chain.js';
 export * from './errors.js';
 export * from './event-log.js';
 export * from './jetstream/jetstream-log.js';
+export * from './kurrentdb/index.js';
 export * from './memory-log.js';
 export * from './record.js';
 export * from './sqlite-log.js';
