@@ -137,12 +137,22 @@ describe('a setting that makes no sense is refused, with its name', () => {
     60_000,
   );
 
-  test.each(['kurrentdb://localhost:2113'])(
-    'VF_EVENT_LOG=%s, which this version does not have',
-    async (value) => {
-      expectRefusal(await refused('standalone', { VF_EVENT_LOG: value }), 'VF_EVENT_LOG', 'sqlite:<file>');
-    },
-  );
+  test('a KurrentDB that is away, and what it is called has no password in it', async () => {
+    const port = await freePort();
+    const away = await refused(
+      'standalone',
+      { VF_EVENT_LOG: `kurrentdb://user:hunter2@127.0.0.1:${port}?tls=false` },
+      { timeout: 60_000 },
+    );
+    expectRefusal(away, 'VF_EVENT_LOG', `no KurrentDB answers at kurrentdb://127.0.0.1:${port} (`);
+    expect(away.sentence).not.toContain('hunter2');
+  }, 60_000);
+
+  test('a connection string of KurrentDB that says what there is not', async () => {
+    const typo = await refused('standalone', { VF_EVENT_LOG: 'kurrentdb://user:hunter2@a:2113?tsl=false' });
+    expectRefusal(typo, 'VF_EVENT_LOG', "there is no parameter 'tsl'", 'tlsVerifyCert');
+    expect(typo.sentence).not.toContain('hunter2');
+  });
 
   test('files for TLS that are not there, or without a server that they are for', async () => {
     const file = '/does/not/exist.pem';

@@ -47,7 +47,9 @@ schema.properties['name'] = { type: 'string', pattern: '^[a-z0-9][a-z0-9_-]*$' }
 const isCompose = new Ajv2019({ strict: false, validateFormats: false }).compile(schema);
 
 test('there are compose files for one machine, for KurrentDB and for a cluster', () => {
-  expect(files).toEqual(expect.arrayContaining(['compose.cluster.yaml', 'compose.yaml']));
+  expect(files).toEqual(
+    expect.arrayContaining(['compose.cluster.yaml', 'compose.kurrentdb.yaml', 'compose.yaml']),
+  );
 });
 
 test('the schema can tell: a service with a field that Compose does not know is refused', () => {

@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { connectNats, openNatsConnection, type NatsBroker, type NatsConnectionOptions } from '#broker';
-import { JetStreamLog, MemoryLog, SqliteLog, type EventLog } from '#log';
+import { JetStreamLog, KurrentLog, LogError, MemoryLog, SqliteLog, type EventLog } from '#log';
 import { systemClock, type AllocatorOptions, type Logger } from '#pipeline';
 import { SettingsError, type Settings } from '#wire';
 
@@ -35,10 +35,13 @@ export async function openEventLog(
       return new JetStreamLog({ connection, replicas: settings.natsReplicas });
     }
     case 'kurrentdb':
-      throw new SettingsError(
-        'VF_EVENT_LOG',
-        `this version has no ${eventLog.kind} log yet; use sqlite:<file>, jetstream: or memory:`,
-      );
+      try {
+        return await KurrentLog.open(eventLog.url, { signal });
+      } catch (error) {
+        // A connection string that is wrong, a server that is away, a user who may not read.
+        if (error instanceof LogError) throw new SettingsError('VF_EVENT_LOG', error.message);
+        throw error;
+      }
   }
 }
 

@@ -197,5 +197,8 @@ describe('settings', () => {
     expect(() => readSettings({ VF_NATS_URL: 'nats://user:hunter2@a:99999' })).toThrow(
       /^VF_NATS_URL: '(?!.*hunter2)/,
     );
+    expect(() => readSettings({ VF_EVENT_LOG: 'kurentdb://user:hunter2@a:2113' })).toThrow(
+      /^VF_EVENT_LOG: 'kurentdb:\/\/…@a:2113'(?!.*hunter2)/,
+    );
   });
 });

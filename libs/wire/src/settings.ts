@@ -200,9 +200,11 @@ function readEventLog(value = 'sqlite:'): EventLogSetting {
   if (value === 'memory:') return { kind: 'memory' };
   if (value === 'jetstream:') return { kind: 'jetstream' };
   if (/^(kurrentdb|esdb)(\+discover)?:\/\/[^\s/?]/.test(value)) return { kind: 'kurrentdb', url: value };
+  // What stands before an @ is a password.
+  const said = value.replace(/^(.*\/\/)?.*@/, '$1…@');
   throw new SettingsError(
     'VF_EVENT_LOG',
-    `'${value}' is none of sqlite:<file>, kurrentdb://…, jetstream:, memory:`,
+    `'${said}' is none of sqlite:<file>, kurrentdb://…, jetstream:, memory:`,
   );
 }
 

@@ -18,7 +18,7 @@ function onDouble(options: DoubleOptions, logOptions: KurrentLogOptions = {}): (
     if (double.port === 0) await double.start();
     const opened: KurrentLog[] = [];
     const open = async (): Promise<KurrentLog> => {
-      const log = await KurrentLog.open(double.url(), { ...quick, ...logOptions });
+      const log = await KurrentLog.open(double.url('', '&discoveryInterval=10'), { ...quick, ...logOptions });
       opened.push(log);
       return log;
     };
