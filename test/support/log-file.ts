@@ -2,7 +2,15 @@ import { mkdtemp, readdir, copyFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { emptyState, evolve, type State } from '#domain';
-import { SqliteLog, verifyStream, type StoredRecord, type Verification } from '#log';
+import { openNatsConnection } from '#broker';
+import {
+  JetStreamLog,
+  SqliteLog,
+  verifyStream,
+  type EventLog,
+  type StoredRecord,
+  type Verification,
+} from '#log';
 import { messageOf, placedEvent } from '#pipeline';
 import type { Relayed } from './nats-client.js';
 
@@ -21,15 +29,25 @@ export async function readLogFile(file: string, cluster = 'default'): Promise<Lo
       }
     }
     const log = await SqliteLog.open(join(directory, basename(file)));
-    try {
-      const records: StoredRecord[] = [];
-      for await (const some of log.read(cluster, 1)) records.push(...some);
-      return { records, verification: await verifyStream(log, cluster) };
-    } finally {
-      await log.close();
-    }
+    return await contents(log, cluster);
   } finally {
     await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Reads a cluster's log in JetStream. */
+export async function readLogStream(url: string, cluster = 'default'): Promise<LogContents> {
+  return contents(new JetStreamLog({ connection: await openNatsConnection({ url }) }), cluster);
+}
+
+/** All of it; the log is closed behind. */
+async function contents(log: EventLog, cluster: string): Promise<LogContents> {
+  try {
+    const records: StoredRecord[] = [];
+    for await (const some of log.read(cluster, 1)) records.push(...some);
+    return { records, verification: await verifyStream(log, cluster) };
+  } finally {
+    await log.close();
   }
 }
 

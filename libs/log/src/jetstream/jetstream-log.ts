@@ -275,6 +275,9 @@ export class JetStreamLog implements EventLog {
   }
 
   #keep(stream: string, tail: Tail): Tail {
+    const known = this.#tails.get(stream)?.tail;
+    // A look that was under way while an append succeeded tells of a moment that is over.
+    if (known?.created === tail.created && known.sequence > tail.sequence) return tail;
     this.#tails.set(stream, { tail, at: performance.now() });
     return tail;
   }
@@ -298,7 +301,9 @@ export class JetStreamLog implements EventLog {
     let refusals = 0;
     const giveUpAt = performance.now() + this.#connection.timeout;
     try {
-      let tail = this.#known(stream);
+      // One that does not fit is not believed: others may have written, or it is older than it seems.
+      const known = this.#known(stream);
+      let tail = known?.head.position === expectedPosition ? known : undefined;
       for (;;) {
         tail ??= await this.#look(stream);
         const head = tail?.head ?? emptyHead(stream);
