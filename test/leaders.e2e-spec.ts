@@ -124,20 +124,19 @@ describe(`the leader is killed ${KILLS} times under load`, () => {
       const controlPlane = new ControlPlane(client);
       controlPlane.begin(8);
       const times: number[] = [];
+      const starting: Promise<unknown>[] = [];
       for (let kill = 0; kill < KILLS; kill++) {
         await controlPlane.hears(10 + random.below(40));
         const leader = await leaderOf('default');
         await leader.program.kill();
         const killedAt = performance.now();
-        // Started at once, and not waited for: the next kill may come while it still starts.
-        const index = fleet.indexOf(leader);
-        fleet.splice(index, 1);
-        const next = another().then((served) => fleet.push(served));
-        next.catch(() => undefined);
+        // Another one is started at once, and not waited for: the next kill may come while it still starts.
+        fleet.splice(fleet.indexOf(leader), 1);
+        starting.push(another().then((served) => fleet.push(served)));
         await controlPlane.hears(1);
         times.push(performance.now() - killedAt);
-        await next;
       }
+      await Promise.all(starting);
       await controlPlane.end();
       const sorted = times.toSorted((one, other) => one - other);
       process.stderr.write(

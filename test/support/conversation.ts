@@ -108,6 +108,7 @@ export class ControlPlane {
   /** Milliseconds from the publish to the outcome. */
   readonly latencies: number[] = [];
   lastHeard = performance.now();
+  static #runs = 0;
   #over = false;
   #running: Promise<void>[] = [];
   readonly #waiting = new Map<string, (event: OutEvent) => void>();
@@ -120,7 +121,7 @@ export class ControlPlane {
       callback: (error, message) => {
         if (error !== null) return;
         const event = message.json<OutEvent>();
-        if (isOutcome(event.type) || event.type === 'VmStopped')
+        if (isOutcome(event.type) || event.type === 'VmStopped' || event.type === 'InputIgnored')
           this.#waiting.get(event.causationid)?.(event);
       },
     });
@@ -128,14 +129,14 @@ export class ControlPlane {
 
   begin(vms = 4): void {
     this.#over = false;
+    const serial = ++ControlPlane.#runs;
     this.lastHeard = performance.now();
-    const run = this.said.length;
     this.#running = Array.from({ length: vms }, async (_, index) => {
-      const vmId = `vm-${run}-${index}`;
+      const vmId = `vm-${serial}-${index}`;
       while (!this.#over) {
         await this.#say(vmStart(vmId, { cluster: this.cluster }));
         await this.#say(input('VmStopped', { vmId }, { cluster: this.cluster }));
-        await wait(5);
+        await wait(20);
       }
     });
     for (const each of this.#running) each.catch(() => undefined);
