@@ -157,7 +157,7 @@ function stop(state: State, vm: Vm): void {
   for (const nic of vm.nics.values()) {
     nic.degraded = false;
     nic.detachedByForce = false;
-    state.degraded.delete(`${vm.id}/${nic.id}`);
+    if (state.degraded.size > 0) state.degraded.delete(`${vm.id}/${nic.id}`);
   }
 }
 

@@ -49,6 +49,27 @@ describe('remembered inputs', () => {
     expect(small.newest).toBe(8);
   });
 
+  test('[EX-6 acts] answers the same however often it is asked in between', () => {
+    for (let every = 1; every <= 9; every++) {
+      const [asked, quiet] = [new RememberedInputs(5), new RememberedInputs(5)];
+      for (let i = 1; i <= 23; i++) {
+        // Ids come back after they were forgotten: one stands for its later use.
+        for (const inputs of [asked, quiet]) inputs.remember(`in-${i % 7}`, digest(i), i);
+        if (i % every === 0) asked.recall('anything', digest(0));
+      }
+      for (let id = 0; id < 7; id++) {
+        expect(asked.positionOf(`in-${id}`)).toBe(quiet.positionOf(`in-${id}`));
+      }
+      expect([20, 21, 22, 23].map((i) => asked.recall(`in-${i % 7}`, digest(i)))).toEqual([
+        'repeat',
+        'repeat',
+        'repeat',
+        'repeat',
+      ]);
+      expect([asked.recall('in-3', digest(17)), asked.recall('in-4', digest(18))]).toEqual(['new', 'new']);
+    }
+  });
+
   test('names of object members are ids like any other', () => {
     const inputs = new RememberedInputs(3);
     expect(inputs.recall('__proto__', digest(1))).toBe('new');
