@@ -4,6 +4,7 @@ import { CommandController } from './command.controller.js';
 import { EventsController } from './events.controller.js';
 import { HealthController } from './health.controller.js';
 import { API_PARTS } from './parts.js';
+import { OpenApiController } from './openapi.controller.js';
 import { ProblemFilter } from './problem.js';
 import { QueryController } from './query.controller.js';
 import { QueryResponder } from './query-responder.js';
@@ -16,7 +17,13 @@ export class ApiModule {
     return {
       module: ApiModule,
       // `events` goes before the queries, whose names are open.
-      controllers: [HealthController, EventsController, CommandController, QueryController],
+      controllers: [
+        HealthController,
+        OpenApiController,
+        EventsController,
+        CommandController,
+        QueryController,
+      ],
       providers: [
         { provide: API_PARTS, useValue: parts },
         { provide: APP_FILTER, useClass: ProblemFilter },

@@ -29,3 +29,13 @@ export class OutcomeQuery extends AnyQuery {
 }
 /** The hash chain, checked from the first event. */
 export class VerifyQuery extends AnyQuery {}
+
+/** The class of each query's request, for the document of the HTTP API. */
+export const QUERY_DTOS: Readonly<Record<string, new () => object>> = {
+  availability: AvailabilityQuery,
+  vm: VmQuery,
+  vf: VfQuery,
+  host: HostQuery,
+  outcome: OutcomeQuery,
+  verify: VerifyQuery,
+};

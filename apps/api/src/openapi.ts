@@ -1,0 +1,246 @@
+import { getMetadataStorage } from 'class-validator';
+import { dataSchema, INPUT_CATALOG, type JsonSchema } from '#wire';
+import { COMMANDS, pathFields, type Command } from './commands.js';
+import { QUERY_DTOS } from './query.dto.js';
+import {
+  ANY_REPLY,
+  CLUSTERS_REPLY,
+  LIVE_REPLY,
+  READY_REPLY,
+  REPLY_SCHEMAS,
+  SHARED_SCHEMAS,
+} from './reply-schemas.js';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const IDENTIFIER: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' };
+const POSITION: JsonSchema = { type: 'string', pattern: '^[0-9]{1,15}$' };
+/** Queries whose request does not fit into an address. */
+const POSTED: ReadonlySet<string> = new Set(['candidates', 'plan']);
+
+const json = (schema: JsonSchema): Json => ({ 'application/json': { schema } });
+const shared = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
+const problem = (description: string): Json => ({
+  description,
+  content: { 'application/problem+json': { schema: shared('Problem') } },
+});
+const parameter = (
+  where: 'path' | 'query' | 'header',
+  name: string,
+  schema: JsonSchema,
+  description?: string,
+  required = where === 'path',
+): Json => ({ name, in: where, required, schema, ...(description !== undefined && { description }) });
+
+const CLUSTER = parameter('path', 'cluster', IDENTIFIER);
+
+/**
+ * The OpenAPI 3.1 document of everything under HTTP, made from the tables and classes that serve it: what is
+ * checked is what is documented.
+ */
+export function openApiDocument(version: string): Json {
+  const paths: Record<string, Record<string, Json>> = {};
+  const add = (path: string, method: string, operation: Json): void => {
+    paths[path] = { ...paths[path], [method]: operation };
+  };
+  add('/v1/clusters', 'get', {
+    operationId: 'clusters',
+    tags: ['queries'],
+    summary: 'The clusters of the site',
+    responses: { 200: { description: 'Each cluster.', content: json(CLUSTERS_REPLY) } },
+  });
+  for (const [name, dto] of Object.entries(QUERY_DTOS)) {
+    const method = POSTED.has(name) ? 'post' : 'get';
+    add(`/v1/clusters/{cluster}/${name}`, method, queryOperation(name, dto));
+  }
+  for (const command of COMMANDS) {
+    add(`/v1/clusters/{cluster}/${command.path}`, command.method.toLowerCase(), commandOperation(command));
+  }
+  add('/v1/clusters/{cluster}/events', 'get', EVENTS);
+  add('/health/live', 'get', {
+    operationId: 'live',
+    tags: ['health'],
+    summary: 'Whether the process answers',
+    responses: { 200: { description: 'It does.', content: json(LIVE_REPLY) } },
+  });
+  add('/health/ready', 'get', {
+    operationId: 'ready',
+    tags: ['health'],
+    summary: 'Whether it leads or stands by for every cluster that it knows, and NATS is there',
+    responses: {
+      200: { description: 'It does.', content: json(READY_REPLY) },
+      503: { description: 'It does not; the body says what is wrong.', content: json(READY_REPLY) },
+    },
+  });
+  add('/openapi.json', 'get', {
+    operationId: 'openapi',
+    tags: ['health'],
+    summary: 'This document',
+    responses: { 200: { description: 'OpenAPI 3.1.', content: json({ type: 'object' }) } },
+  });
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'VF scheduler',
+      version,
+      summary: 'An event-sourced scheduler for SR-IOV virtual functions',
+      description:
+        'Queries, commands and live events of the VF scheduler. A command becomes an event in VF_IN, and its answer is the event ' +
+        'that the scheduler decided. Ids such as VM-3 name a rule of the domain.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/', description: 'Wherever this document came from.' }],
+    tags: [
+      { name: 'commands', description: 'What operators and control planes without NATS ask for.' },
+      { name: 'queries', description: 'The same answers as over NATS.' },
+      { name: 'events', description: 'What is decided, as it is decided.' },
+      { name: 'health' },
+    ],
+    paths,
+    components: { schemas: SHARED_SCHEMAS },
+  };
+}
+
+function queryOperation(name: string, dto: new () => object): Json {
+  const schema = requestSchema(dto);
+  const properties = Object.entries(schema.properties);
+  const responses = {
+    200: { description: 'The answer.', content: json(REPLY_SCHEMAS[name] ?? ANY_REPLY) },
+    400: problem('It cannot be read.'),
+    404: problem('There is no such cluster, VM, host, VF or network.'),
+    409: problem('It was decided against.'),
+    503: problem('Nobody can answer now, or `atLeast` is not there yet.'),
+  };
+  const common = { operationId: name, tags: ['queries'], summary: `The query \`${name}\``, responses };
+  if (POSTED.has(name)) {
+    return { ...common, parameters: [CLUSTER], requestBody: { required: true, content: json(schema) } };
+  }
+  const parameters = properties.map(([field, of]) =>
+    parameter('query', field, of, undefined, schema.required.includes(field)),
+  );
+  return { ...common, parameters: [CLUSTER, ...parameters] };
+}
+
+/** The schema of a query's request, from its decorators: those of the contract, and plain patterns. */
+function requestSchema(dto: new () => object): {
+  readonly type: 'object';
+  readonly required: readonly string[];
+  readonly properties: Readonly<Record<string, JsonSchema>>;
+} {
+  const properties: Record<string, JsonSchema> = {};
+  const optional = new Set<string>();
+  for (const one of getMetadataStorage().getTargetValidationMetadatas(dto, '', true, false)) {
+    const { propertyName, name, constraints, context } = one;
+    const said = (context as { schema?: JsonSchema } | undefined)?.schema;
+    if (name === 'isOptional') optional.add(propertyName);
+    const [pattern] = (constraints ?? []) as unknown[];
+    properties[propertyName] = {
+      ...properties[propertyName],
+      ...(said ?? (pattern instanceof RegExp ? { type: 'string', pattern: pattern.source } : {})),
+    };
+  }
+  const required = Object.keys(properties).filter((name) => !optional.has(name));
+  return { type: 'object', required, properties };
+}
+
+function commandOperation({ path, method, type, summary, defaults = {} }: Command): Json {
+  const fields = pathFields(path);
+  const schema = dataSchema(INPUT_CATALOG[type].dto) as {
+    properties: Record<string, JsonSchema>;
+    required?: readonly string[];
+  };
+  const inBody = Object.keys(schema.properties).filter((name) => !fields.includes(name));
+  const required = (schema.required ?? []).filter((name) => inBody.includes(name) && !(name in defaults));
+  const body: JsonSchema = {
+    type: 'object',
+    properties: Object.fromEntries(
+      inBody.map((name) => [
+        name,
+        { ...schema.properties[name], ...(name in defaults && { default: defaults[name] }) },
+      ]),
+    ),
+    ...(required.length > 0 && { required }),
+  };
+  const parameters = [
+    CLUSTER,
+    ...fields.map((name) => parameter('path', name, schema.properties[name] ?? IDENTIFIER)),
+    parameter(
+      'header',
+      'Idempotency-Key',
+      { type: 'string', pattern: '^"?[A-Za-z0-9_:./-]{1,128}"?$' },
+      'The id of the event. The same key with the same body has the same answer, and takes effect once (EX-6).',
+    ),
+    parameter(
+      'header',
+      'Prefer',
+      { type: 'string' },
+      '`wait=N`: how many seconds to wait for the outcome; 10, at most 60. 0: answer as soon as it is stored.',
+    ),
+    parameter(
+      'header',
+      'traceparent',
+      { type: 'string' },
+      'W3C trace context, carried through to all events.',
+    ),
+    // A DELETE has no body: what else it takes stands in the query.
+    ...(method === 'DELETE'
+      ? inBody.map((name) => parameter('query', name, schema.properties[name] as JsonSchema))
+      : []),
+  ];
+  const hasBody = method !== 'DELETE' && inBody.length > 0;
+  return {
+    operationId: type,
+    tags: ['commands'],
+    summary,
+    parameters,
+    ...(hasBody && { requestBody: { required: required.length > 0, content: json(body) } }),
+    responses: {
+      200: { description: 'It was decided.', content: json(shared('Granted')) },
+      202: {
+        description: 'It is stored, and not decided within the time that you wait.',
+        headers: {
+          Location: { description: 'Where its outcome will be.', schema: { type: 'string' } },
+          'Retry-After': { schema: { type: 'string' } },
+        },
+        content: json(shared('Accepted')),
+      },
+      400: problem('It cannot be read; nothing was sent.'),
+      403: problem('A page of another site asks.'),
+      404: problem('There is no such cluster.'),
+      409: problem('The scheduler decided against it: `code` is the refusal, `facts` are behind it.'),
+      413: problem('The body is larger than 1 MiB.'),
+      415: problem('The body is not JSON.'),
+      422: problem(
+        'The key was used before for something else, or the scheduler could not take it: no effect.',
+      ),
+      503: problem('NATS does not take it now; repeat it with the same key.'),
+    },
+  };
+}
+
+const EVENTS: Json = {
+  operationId: 'events',
+  tags: ['events'],
+  summary: 'The events of the cluster, as server-sent events',
+  description:
+    'Each block has the position as `id`, the type as `event`, and the CloudEvent as `data`. A block with an `id` alone is a sign of ' +
+    'life. Who takes nothing for 15 s is dropped, and resumes with `Last-Event-ID`.',
+  parameters: [
+    CLUSTER,
+    parameter('header', 'Last-Event-ID', POSITION, 'Resume after this position; goes before `after`.'),
+    parameter('query', 'after', POSITION, 'Begin after this position; left out: with what comes next.'),
+    parameter('query', 'vmId', IDENTIFIER, 'Only events about this VM.'),
+    parameter('query', 'hostId', IDENTIFIER, 'Only events about this host.'),
+    parameter('query', 'type', { type: 'string' }, 'Only these types, with commas, or given several times.'),
+  ],
+  responses: {
+    200: {
+      description: 'A stream that ends when you end it.',
+      content: { 'text/event-stream': { schema: { type: 'string' } } },
+    },
+    400: problem('It cannot be read, or there is no such position yet.'),
+    404: problem('There is no such cluster.'),
+    410: problem('That position is no longer kept here; `facts.first` is.'),
+    503: problem('There are too many clients.'),
+  },
+};
