@@ -32,6 +32,8 @@ export interface JetStreamLogOptions {
   readonly patience?: number;
   /** A follower that hears nothing looks so often by itself, in milliseconds; 2,000. */
   readonly pollInterval?: number;
+  /** An end of a log that was seen longer ago is looked at again before anything is appended to it; 1,000. */
+  readonly trustFor?: number;
 }
 
 /** Where a log ends, as its leader said. */
@@ -39,8 +41,6 @@ interface Tail extends End {
   readonly head: Head;
 }
 
-/** A tail that is older is looked at again before anything is built on it. */
-const FRESH = 1000;
 const SHORTEST_WAIT = 20;
 const LONGEST_WAIT = 500;
 
@@ -58,6 +58,7 @@ export class JetStreamLog implements EventLog {
   readonly #replicas: number;
   readonly #patience: number;
   readonly #pollInterval: number;
+  readonly #trustFor: number;
   readonly #tails = new Map<string, { readonly tail: Tail; readonly at: number }>();
   /** One append of a stream at a time, in the order of the calls. */
   readonly #appends = new Map<string, Promise<unknown>>();
@@ -69,6 +70,7 @@ export class JetStreamLog implements EventLog {
     this.#replicas = options.replicas ?? 1;
     this.#patience = options.patience ?? 10_000;
     this.#pollInterval = options.pollInterval ?? 2_000;
+    this.#trustFor = options.trustFor ?? 1_000;
     this.#snapshots = new Snapshots(this.#connection, this.#replicas);
     this.#connection.onChange(() => {
       // Whatever happened meanwhile, it is looked at anew.
@@ -237,7 +239,7 @@ export class JetStreamLog implements EventLog {
 
   /** The stream, as its leader sees it, if it is as it must be; undefined when there is none. */
   async #info(stream: string) {
-    const info = await this.#connection.info(logStream(stream));
+    const info = await this.#connection.surelyInfo(logStream(stream));
     if (info !== undefined) checkStream(logPlan(stream, this.#replicas), info);
     return info;
   }
@@ -285,7 +287,7 @@ export class JetStreamLog implements EventLog {
   /** The tail as this process knows it, if it was just there. */
   #known(stream: string): Tail | undefined {
     const known = this.#tails.get(stream);
-    return known !== undefined && performance.now() - known.at < FRESH ? known.tail : undefined;
+    return known !== undefined && performance.now() - known.at < this.#trustFor ? known.tail : undefined;
   }
 
   async #append(

@@ -7,7 +7,7 @@ import {
 } from '@nats-io/transport-node';
 import type { StreamConfig, StreamState } from '@nats-io/jetstream';
 import { LogError } from '../errors.js';
-import { ConnectionBroke, hasCode, JsApiError, JsErrorCode } from './js-errors.js';
+import { ConnectionBroke, hasCode, JsApiError, JsErrorCode, nobodyHeard } from './js-errors.js';
 
 /** What JetStream says of a stream. */
 export interface StreamInfo {
@@ -32,7 +32,9 @@ interface ApiAnswer {
 }
 
 /** How long a cluster that starts may take to know a stream. */
-const SECOND_LOOK = 300;
+const SECOND_LOOK = 100;
+/** How long a message that nobody heard is published again, before the caller is told. */
+const UNHEARD = 2000;
 
 /**
  * A NATS connection that is the log's own, so that an append does not queue behind the broker's messages:
@@ -82,7 +84,8 @@ export class JsConnection {
   }
 
   /**
-   * Stores a message if the stream's last sequence is the expected one.
+   * Stores a message if the stream's last sequence is the expected one. What nobody heard is published again for
+   * a moment: a stream that was just made, or whose leader moves, may need that.
    *
    * @returns the sequence it has, and the stream that stored it.
    */
@@ -93,7 +96,7 @@ export class JsConnection {
   ): Promise<{ readonly stream: string; readonly seq: number }> {
     const headers = newHeaders();
     if (expectedSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(expectedSequence));
-    const reply = await this.#request(subject, data, headers);
+    const reply = await this.#untilHeard(() => this.#request(subject, data, headers));
     const answer = reply.json<{ stream?: string; seq?: number } & ApiAnswer>();
     if (answer.error) throw new JsApiError(answer.error);
     if (typeof answer.seq !== 'number' || typeof answer.stream !== 'string') {
@@ -102,21 +105,25 @@ export class JsConnection {
     return { stream: answer.stream, seq: answer.seq };
   }
 
-  /**
-   * The stream as its leader sees it; undefined when there is none.
-   *
-   * A cluster of servers that starts may know a stream a moment later only: there, "none" is said twice.
-   */
+  /** The stream as its leader sees it; undefined when there is none. */
   async info(stream: string, ask: object = {}): Promise<StreamInfo | undefined> {
-    for (let vain = 0; ; vain++) {
-      try {
-        return await this.api<StreamInfo>(`STREAM.INFO.${stream}`, ask);
-      } catch (error) {
-        if (!hasCode(error, JsErrorCode.streamNotFound)) throw error;
-        if (vain > 0 || this.connection.info?.cluster === undefined) return undefined;
-        await this.pause(SECOND_LOOK);
-      }
+    try {
+      return await this.api<StreamInfo>(`STREAM.INFO.${stream}`, ask);
+    } catch (error) {
+      if (hasCode(error, JsErrorCode.streamNotFound)) return undefined;
+      throw error;
     }
+  }
+
+  /**
+   * The same, where "none" has weight: a cluster of servers that starts may know a stream a moment later
+   * only, so that there it is asked for twice.
+   */
+  async surelyInfo(stream: string): Promise<StreamInfo | undefined> {
+    const info = await this.info(stream);
+    if (info !== undefined || this.connection.info?.cluster === undefined) return info;
+    await this.pause(SECOND_LOOK);
+    return this.info(stream);
   }
 
   /**
@@ -220,6 +227,18 @@ export class JsConnection {
     this.#closed = true;
     this.#broke(new ConnectionBroke('the log is closed'));
     await this.connection.close();
+  }
+
+  async #untilHeard<T>(request: () => Promise<T>): Promise<T> {
+    const giveUpAt = performance.now() + UNHEARD;
+    for (let vain = 0; ; vain++) {
+      try {
+        return await request();
+      } catch (error) {
+        if (!nobodyHeard(error) || performance.now() >= giveUpAt) throw error;
+        await this.pause(Math.min(500, 20 * 2 ** vain));
+      }
+    }
   }
 
   async #request(subject: string, data: string | Uint8Array, headers = newHeaders()): Promise<Msg> {

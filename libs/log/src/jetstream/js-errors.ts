@@ -49,10 +49,9 @@ export const isWrongSequence = (error: unknown): boolean =>
   hasCode(error, JsErrorCode.wrongLastSequence, JsErrorCode.wrongLastSequenceInFlight);
 
 /** Nobody has heard the request: what it asked for is surely not done. */
-const nobodyHeard = (error: unknown): boolean =>
+export const nobodyHeard = (error: unknown): boolean =>
   error instanceof errors.NoRespondersError ||
-  (error instanceof errors.RequestError && error.isNoResponders()) ||
-  error instanceof errors.ClosedConnectionError;
+  (error instanceof errors.RequestError && error.isNoResponders());
 
 /**
  * The log's error for whatever the client threw.
@@ -90,7 +89,7 @@ export function toLogError(error: unknown, doing: string, outcome: 'nothing' | '
   ) {
     return make('NOT_ALLOWED', 'Check the credentials (VF_NATS_CREDS) and what they permit');
   }
-  if (nobodyHeard(error)) {
+  if (nobodyHeard(error) || error instanceof errors.ClosedConnectionError) {
     return make(
       'UNAVAILABLE',
       'Nobody answers for it: it has no leader now, or JetStream is not enabled on the server. It is tried again',

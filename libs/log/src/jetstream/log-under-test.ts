@@ -1,8 +1,8 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import type { Head } from '../chain.js';
-import { emptyHead } from '../chain.js';
+import { emptyHead, type Head } from '../chain.js';
 import type { LogUnderTest } from '../conformance.js';
+import { isTransient, type LogErrorCode } from '../errors.js';
 import type { StoredDecision, StoredRecord } from '../record.js';
 import { collect } from '../sample-records.js';
 import { batchMessages } from './batch-message.js';
@@ -85,5 +85,30 @@ export async function replaceLog(
     await flush();
   } finally {
     await connection.close();
+  }
+}
+
+/**
+ * Appends as the pipeline does: the same bytes until they are in.
+ *
+ * @returns what it was told before that.
+ */
+export async function untilIn(
+  log: JetStreamLog,
+  stream: string,
+  position: number,
+  decisions: readonly StoredDecision[],
+): Promise<LogErrorCode[]> {
+  const failures: LogErrorCode[] = [];
+  for (;;) {
+    try {
+      await log.append(stream, position, decisions);
+      return failures;
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      failures.push(error.code);
+      // Without a connection it fails at once: the client must come to connect again.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 }
