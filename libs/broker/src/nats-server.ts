@@ -116,6 +116,8 @@ cluster {
   name: ${JSON.stringify(name)}
   host: "127.0.0.1"
   port: ${port}
+  # A client that is cut off from the server it was given is cut off.
+  no_advertise: true
   routes: ${JSON.stringify(ports.filter((other) => other !== port).map((other) => `nats://127.0.0.1:${other}`))}
 }
 `;
