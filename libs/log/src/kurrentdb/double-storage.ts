@@ -39,7 +39,16 @@ export class DoubleStorage {
   /** Called with the name of a stream after each append to it. */
   readonly watchers = new Set<(stream: string) => void>();
 
+  /** What was asked to be appended, in bytes, in order. */
+  readonly appendSizes: number[] = [];
+
   constructor(readonly maxAppendSize = 1024 * 1024) {}
+
+  /** Calls back after each append, until the returned function is called. */
+  onAppend(watcher: (stream: string) => void): () => void {
+    this.watchers.add(watcher);
+    return () => this.watchers.delete(watcher);
+  }
 
   /**
    * Appends as the server does: the same ids at the same place again are a success that writes nothing; ids
@@ -47,6 +56,7 @@ export class DoubleStorage {
    */
   append(name: string, expected: ExpectedState, events: readonly ProposedEvent[]): AppendResult {
     const size = events.reduce((sum, event) => sum + sizeOf(event), 0);
+    this.appendSizes.push(size);
     if (size > this.maxAppendSize) return { result: 'too-large', limit: this.maxAppendSize };
     const stream = this.#streams.get(name);
     if (stream?.gone === 'tombstoned') return { result: 'deleted' };

@@ -256,7 +256,8 @@ export class KurrentDouble {
 
   #user(metadata: grpc.Metadata): { readonly writes?: boolean } | undefined {
     const [, basic = ''] = /^Basic (.*)$/.exec(String(metadata.get('authorization')[0] ?? '')) ?? [];
-    const [name = '', password] = Buffer.from(basic, 'base64').toString('utf8').split(':');
+    const [, name = '', password] =
+      /^([^:]*):(.*)$/.exec(Buffer.from(basic, 'base64').toString('utf8')) ?? [];
     const user = this.options.users?.[name];
     return user?.password === password ? user : undefined;
   }

@@ -74,7 +74,7 @@ export function failureOf(error: unknown): Failure {
   }
   if (code === permissionDenied || code === unauthenticated) return failure('not-allowed');
   if (/BadRequest|InvalidTransaction/.test(why)) return failure('not-allowed');
-  if (noRoom.test(why)) return failure('full', true);
+  if (noRoom.test(why)) return failure('full');
   if (refusedUnwritten.test(why)) return failure('away');
   const heals = type === 'unavailable' || type === 'cancelled';
   if (neverSent.test(why)) return failure('away', false, heals);
@@ -122,6 +122,6 @@ export function logErrorOf(
 /** The client leaves some messages empty, and gives only the name of the class in others. */
 function sentence(message: string, type: unknown): string {
   const text = message.replaceAll(/\s+/g, ' ').trim();
-  if (text !== '') return text.slice(0, 300);
-  return typeof type === 'string' ? type : 'it did not say why';
+  if (text !== '' && !/^\w+Error$/.test(text)) return text.slice(0, 300);
+  return typeof type === 'string' ? type.replaceAll('-', ' ') : 'it did not say why';
 }

@@ -19,6 +19,13 @@ const headsAtOnce = 16;
 /** How often what is only partly in is completed before somebody else must be in the way. */
 const completions = 5;
 
+/**
+ * For how long we believe where a stream stands without asking, in milliseconds. The server compares revisions
+ * only, so an append on another history must not reach it; and no database is restored and written again as
+ * quickly as this.
+ */
+const headAge = 1000;
+
 /** What a read goes on with. */
 interface Place {
   next: number;
@@ -34,8 +41,8 @@ export class KurrentLog implements EventLog {
   readonly #connection: KurrentConnection;
   readonly #clusters: ClusterIndex;
   readonly #snapshots: SnapshotStore;
-  /** Where streams stood when we last knew it for sure. */
-  readonly #heads = new Map<string, Head>();
+  /** Where streams stood when we last knew it for sure, and when that was. */
+  readonly #heads = new Map<string, Head & { readonly seen: number }>();
   /** Streams that have a record. */
   readonly #begun = new Set<string>();
   /** The last append to each stream: they are sent one after the other, in the order of the calls. */
@@ -70,11 +77,12 @@ export class KurrentLog implements EventLog {
           await connection.pause(tries, 1000, signal);
           continue;
         }
+        const why = isTransient(error) && !signal.aborted ? await log.#whyAway() : undefined;
         connection.close();
         if (!isTransient(error)) throw error;
         throw new LogError(
           'UNAVAILABLE',
-          `no KurrentDB answers at ${connection.name} (${error.message}): start it, or correct VF_EVENT_LOG`,
+          `no KurrentDB answers at ${connection.name} (${why ?? error.message}): start it, or correct VF_EVENT_LOG`,
           { cause: error },
         );
       }
@@ -108,8 +116,7 @@ export class KurrentLog implements EventLog {
     const [event] = page?.events ?? [];
     if (event === undefined) return emptyHead(stream);
     const { position, hash } = recordOf(stream, event, false);
-    this.#heads.set(stream, { position, hash });
-    this.#begun.add(stream);
+    this.#stands(stream, { position, hash });
     return { position, hash };
   }
 
@@ -152,14 +159,19 @@ export class KurrentLog implements EventLog {
     while (!signal.aborted) {
       this.#connection.checkOpen();
       let heard = false;
+      const coming = this.#fromHere(stream, place, over);
       try {
-        for await (const records of this.#fromHere(stream, place, over)) {
-          if (signal.aborted) return;
+        for (;;) {
+          const step = await unlessAborted(coming.next(), over);
+          if (step === undefined || step.done === true || signal.aborted) break;
           heard = true;
-          yield records;
+          yield step.value;
         }
       } catch (error) {
         if (!isTransient(error)) throw error;
+      } finally {
+        // Not awaited: it may wait for a server that is silent, and ends when that answers or is given up.
+        coming.return(undefined).catch(() => undefined);
       }
       failures = heard ? 1 : failures + 1;
       if (!signal.aborted) await this.#connection.pause(failures, this.#connection.longestWait, over);
@@ -195,6 +207,20 @@ export class KurrentLog implements EventLog {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /** Why no server answers, which a read does not say: a port that is closed, a certificate, a name. */
+  async #whyAway(): Promise<string | undefined> {
+    const { client, credentials, timeout, closed } = this.#connection;
+    const live = new LiveEvents(client.subscribeToStream('vfClusters', { credentials }));
+    try {
+      await live.next({ confirm: timeout, quiet: 0 }, closed);
+      return undefined;
+    } catch (error) {
+      return failureOf(error).why;
+    } finally {
+      live.end();
+    }
   }
 
   async #close(): Promise<void> {
@@ -243,8 +269,7 @@ export class KurrentLog implements EventLog {
           if (revision !== BigInt(last.position - 1)) {
             throw LogError.corrupt(stream, position + 1, `the record went to position ${revision + 1n}`);
           }
-          this.#heads.set(stream, { position: last.position, hash: last.hash });
-          this.#begun.add(stream);
+          this.#stands(stream, last);
           return;
         }
       }
@@ -259,11 +284,16 @@ export class KurrentLog implements EventLog {
     throw LogError.wrongPosition(stream, expectedPosition, (await this.head(stream)).position);
   }
 
+  #stands(stream: string, { position, hash }: Head): void {
+    this.#heads.set(stream, { position, hash, seen: performance.now() });
+    this.#begun.add(stream);
+  }
+
   /** The hash at a position; undefined when the stream is shorter, or does not have it any more. */
   async #hashAt(stream: string, position: number): Promise<string | undefined> {
     if (position === 0) return emptyHead(stream).hash;
     const known = this.#heads.get(stream);
-    if (known?.position === position) return known.hash;
+    if (known?.position === position && performance.now() - known.seen < headAge) return known.hash;
     const [hash] = await this.#hashes(stream, position - 1, position);
     return hash;
   }
@@ -369,6 +399,17 @@ export class KurrentLog implements EventLog {
       live.end();
     }
   }
+}
+
+/** What a promise gives, or undefined as soon as the signal aborts. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  promise.catch(() => undefined);
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => resolve(undefined);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
 function withoutInput({ position, id, hash, body }: StoredRecord): StoredRecord {
