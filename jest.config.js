@@ -11,7 +11,7 @@ const shared = {
     '^#client/nest$': '<rootDir>/libs/client/src/nest.ts',
     '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',
     '^#broker/test-servers$': '<rootDir>/libs/broker/src/nats-test-servers.ts',
-    '^#(domain|wire|log|broker|pipeline|testing|client)$': '<rootDir>/libs/$1/src/index.ts',
+    '^#(domain|wire|log|broker|pipeline|read-model|testing|client)$': '<rootDir>/libs/$1/src/index.ts',
     '^#(allocator|api|standalone)$': '<rootDir>/apps/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

@@ -8,6 +8,7 @@ import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
 import { nestLogger, pipelineLogger } from './logging.js';
 import { allocatorOptions, connect, openEventLog, type NatsUse } from './parts.js';
+import { followClusters, openReadModel, readAuditKey } from './read-side.js';
 
 /** A running scheduler. */
 export interface Service {
@@ -54,14 +55,20 @@ export async function startService(
     const broker = await connect(settings, nats, logger, asked);
     closers.push(() => broker.close());
     const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger));
-    const app = await createApp({ allocator: strategy.allocator, broker, log: eventLog, logger }, log);
+    const { allocator } = strategy;
+    const readModel = await openReadModel(settings, eventLog, logger, closers);
+    const { clusters, dataDir } = settings;
+    const auditKey = await readAuditKey(settings);
+    const parts = { allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir };
+    const app = await createApp(parts, log);
     closers.push(() => app.close());
     await listen(app, settings);
     const responder = app.get(QueryResponder);
-    responder.start();
+    await responder.start();
     closers.push(() => responder.stop());
     app.connectMicroservice({ strategy });
     await app.startAllMicroservices();
+    closers.push(followClusters(allocator, readModel));
     asked.throwIfAborted();
     return {
       ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },

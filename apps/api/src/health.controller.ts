@@ -29,6 +29,8 @@ export class HealthController {
       instance: this.parts.allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
       clusters,
+      // The write side serves without it: here is why a query has no answer.
+      readSide: Object.fromEntries(this.parts.readModel.status),
       memory: { rss, heapUsed },
     };
     if (!ok) throw new HttpException(body, 503);

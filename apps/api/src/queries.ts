@@ -1,230 +1,274 @@
-import { viewAvailability, viewHost, viewVf, viewVm, type State } from '#domain';
-import type { Broker } from '#broker';
-import { verifyStream, type EventLog } from '#log';
-import { messageOf, systemClock, type Allocator, type Logger } from '#pipeline';
-import { DataChecker, NO_CLUSTER } from '#wire';
-import { AvailabilityQuery, HostQuery, OutcomeQuery, VerifyQuery, VfQuery, VmQuery } from './query.dto.js';
+import type { Answered, CandidatesRequest, PlannedInput } from '#read-model';
+import { ReadError } from '#read-model';
+import { DataChecker, INPUT_CATALOG, isInputType, NO_CLUSTER } from '#wire';
+import type { ApiParts } from './api-parts.js';
+import { explain, history, outcome, verify } from './audit.js';
+import { readCursor, writeCursor } from './cursor.js';
+import { momentOf, untilFresh } from './freshness.js';
+import * as dto from './query.dto.js';
+import { QueryError } from './query-errors.js';
 
-/** What the API needs of the process it is in. */
-export interface ApiParts {
-  readonly allocator: Allocator;
-  readonly broker: Broker & { readonly connection?: unknown };
-  readonly log: EventLog;
-  readonly logger: Logger;
+export type { ApiParts } from './api-parts.js';
+export { QueryError, type QueryErrorCode } from './query-errors.js';
+export type QueryRequest = Readonly<Record<string, unknown>>;
+
+/** What a query needs to be answered. */
+export interface Asked<Request = QueryRequest> {
+  readonly parts: ApiParts;
+  readonly cluster: string;
+  readonly request: Request;
 }
-
-export type QueryErrorCode =
-  | 'QUERY_UNKNOWN'
-  | 'BAD_REQUEST'
-  | 'CLUSTER_UNKNOWN'
-  | 'NOT_FOUND'
-  | 'NOT_LEADING'
-  | 'NOT_CAUGHT_UP'
-  | 'NOT_SUPPORTED';
-
-/** A query that has no answer. The message is for a person. */
-export class QueryError extends Error {
-  override readonly name = 'QueryError';
-
-  constructor(
-    readonly code: QueryErrorCode,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
-/** How long `atLeast` waits, in milliseconds. */
-const CATCH_UP = 5000;
-
-type Request = Readonly<Record<string, unknown>>;
-type Answer = Readonly<Record<string, unknown>>;
 
 interface Query {
-  readonly checker: DataChecker;
-  answer(parts: ApiParts, cluster: string, request: Request): Promise<Answer>;
+  readonly dto: new () => object;
+  /** @returns JSON text. */
+  answer(asked: Asked): Promise<string>;
+  /** The field of the answer that is a table, for CSV and NDJSON. */
+  readonly table?: string;
+  /** It is a POST over HTTP: what it asks for does not fit into an address. */
+  readonly post?: boolean;
+  /** It waits by itself, or needs no waiting. */
+  readonly always?: boolean;
+  readonly description: string;
 }
 
-/** A query that the state alone answers. */
-const ofState = (
-  dto: new () => object,
-  view: (state: State, request: Record<string, string>) => Answer | undefined,
-  what: string,
-): Query => ({
-  checker: new DataChecker(dto),
-  answer: async (parts, cluster, request) => {
-    const found = await readState(parts, cluster, (state) => {
-      const answer = view(state, request as Record<string, string>);
-      return answer === undefined ? undefined : { position: String(state.position), ...answer };
+type Temporal = { readonly at?: string };
+
+const text = ({ position, fields }: Answered, cursor?: string): string => {
+  const rest = cursor === undefined ? '' : `,"cursor":"${cursor}"`;
+  return `{"position":"${position}"${fields === '' ? '' : ','}${fields}${rest}}`;
+};
+
+const at = (request: QueryRequest): { at?: ReturnType<typeof momentOf> } => {
+  const { at: moment } = request as Temporal;
+  return moment === undefined ? {} : { at: momentOf(moment) };
+};
+
+/** A question that the temporal tables answer. */
+const ofTables = (name: string, description: string, asks: new () => object, table?: string): Query => ({
+  dto: asks,
+  description,
+  ...(table === undefined ? undefined : { table }),
+  answer: async ({ parts, cluster, request }) =>
+    text(await parts.readModel.ask({ cluster, name, request, ...at(request) })),
+});
+
+/** A list of the temporal tables, a page at a time; all pages are about the position of the first. */
+const ofList = (name: string, description: string, asks: new () => object): Query => ({
+  dto: asks,
+  description,
+  table: name,
+  answer: async ({ parts, cluster, request }) => {
+    const {
+      cursor,
+      limit,
+      atLeast: _,
+      ...filters
+    } = request as { cursor?: string; limit?: number; atLeast?: string };
+    const question = { name, cluster, filters };
+    const place = cursor === undefined ? undefined : readCursor(question, cursor);
+    const moment = place === undefined ? at(request) : { at: { position: place.position } };
+    const answered = await parts.readModel.ask({
+      cluster,
+      name,
+      request: filters,
+      ...moment,
+      ...(place === undefined ? undefined : { after: place.after }),
+      limit: limit ?? 100,
     });
-    if (found === undefined) throw new QueryError('NOT_FOUND', `cluster '${cluster}' has no such ${what}`);
-    return found;
+    const { position, next } = answered;
+    return text(answered, next === undefined ? undefined : writeCursor(question, { position, after: next }));
   },
 });
 
-const notLeading = (cluster: string): QueryError =>
-  new QueryError(
-    'NOT_LEADING',
-    `cluster '${cluster}' is not led by this instance now; ask again, or ask its leader`,
-  );
+/** A question that a whole state answers. */
+const ofState = (name: string, description: string, asks: new () => object, table: string): Query => ({
+  dto: asks,
+  description,
+  table,
+  answer: async ({ parts, cluster, request }) => {
+    const position = await parts.readModel.positionOf(cluster, at(request).at);
+    return text(await parts.readModel.withState(cluster, position, (state) => state.imagine(name, request)));
+  },
+});
 
-/** The queries of wire.md that the live state and the log answer. */
-const QUERIES: Readonly<Record<string, Query>> = {
-  availability: ofState(AvailabilityQuery, availability, 'host or network'),
-  vm: ofState(
-    VmQuery,
-    (state, { vmId = '' }) => {
-      const vm = state.vms.get(vmId);
-      return vm === undefined ? undefined : { vm: viewVm(vm) };
-    },
-    'VM',
+/** Every query of the contract. */
+export const QUERIES: Readonly<Record<string, Query>> = {
+  availability: ofTables(
+    'availability',
+    'VFs by PF: of the fleet, a host or a network',
+    dto.AvailabilityQuery,
+    'pfs',
   ),
-  vf: ofState(
-    VfQuery,
-    (state, { hostId = '', vf = '' }) => {
-      const found = state.hosts.get(hostId)?.vfs.get(vf);
-      return found === undefined ? undefined : { vf: viewVf(found) };
+  vm: ofTables('vm', 'a VM with its NICs', dto.VmQuery),
+  vf: ofTables('vf', 'a VF and who holds it', dto.VfQuery),
+  host: ofTables('host', 'a host with its PFs and VMs', dto.HostQuery),
+  hosts: ofList('hosts', 'the hosts', dto.HostsQuery),
+  vms: ofList('vms', 'the VMs', dto.VmsQuery),
+  vfs: ofList('vfs', 'the VFs of a host', dto.VfsQuery),
+  networks: ofList('networks', 'L2 and L3 networks', dto.NetworksQuery),
+  policy: ofTables('policy', 'what the cluster does where the rules leave a choice', dto.PolicyQuery),
+  candidates: {
+    dto: dto.CandidatesQuery,
+    description: 'where a VM could start, best first, by the decider itself',
+    table: 'hosts',
+    post: true,
+    answer: async ({ parts, cluster, request }) => {
+      if (at(request).at === undefined) {
+        try {
+          return text(await parts.readModel.ask({ cluster, name: 'candidates', request }));
+        } catch (error) {
+          if (!(error instanceof ReadError) || error.code !== 'NOT_CAUGHT_UP') throw error;
+        }
+      }
+      const position = await parts.readModel.positionOf(cluster, at(request).at);
+      return text(
+        await parts.readModel.withState(cluster, position, (state) =>
+          state.imagine('candidates', request as CandidatesRequest),
+        ),
+      );
     },
-    'VF',
+  },
+  'restore-impact': ofState(
+    'restore-impact',
+    'who would lose a NIC if a PF were restored, and where each VM could go',
+    dto.RestoreImpactQuery,
+    'vms',
   ),
-  host: ofState(
-    HostQuery,
-    (state, { hostId = '' }) => {
-      const host = state.hosts.get(hostId);
-      return host === undefined ? undefined : { host: viewHost(host) };
+  plan: {
+    dto: dto.PlanQuery,
+    description: 'the events that inputs would lead to; nothing is written',
+    table: 'events',
+    post: true,
+    answer: async ({ parts, cluster, request }) => {
+      const inputs = checkInputs(cluster, (request as unknown as dto.PlanQuery).inputs);
+      const moment = at(request).at;
+      const position = await parts.readModel.positionOf(cluster, moment);
+      const time = moment === undefined ? Date.now() : 'time' in moment ? moment.time : 0;
+      return text(
+        await parts.readModel.withState(cluster, position, (state) =>
+          state.imagine('plan', { inputs, time }),
+        ),
+      );
     },
-    'host',
-  ),
-  outcome: { checker: new DataChecker(OutcomeQuery), answer: outcome },
+  },
+  outcome: { dto: dto.OutcomeQuery, description: 'what a request led to', answer: outcome },
+  explain: {
+    dto: dto.ExplainQuery,
+    description: 'why a request led to what it led to, and whether it would again',
+    answer: explain,
+  },
+  history: {
+    dto: dto.HistoryQuery,
+    description: 'the events about something',
+    table: 'events',
+    answer: history,
+  },
+  tenants: ofTables('tenants', 'every holder that a VF ever had', dto.TenantsQuery, 'tenants'),
+  usage: {
+    dto: dto.UsageQuery,
+    description: 'VF-seconds in a period, by VM, tenant or PF',
+    table: 'usage',
+    answer: async ({ parts, cluster, request }) => {
+      const { from, to, by } = request as unknown as dto.UsageQuery;
+      const period = { from: Date.parse(from), to: Math.min(Date.parse(to), Date.now()), by };
+      if (Date.parse(from) > Date.parse(to)) throw new QueryError('BAD_REQUEST', 'from is after to');
+      return text(await parts.readModel.ask({ cluster, name: 'usage', request: period }));
+    },
+  },
   verify: {
-    checker: new DataChecker(VerifyQuery),
-    answer: async ({ log }, cluster) => {
-      const { events, ok, head, firstBad } = await verifyStream(log, cluster);
-      const position = String(head.position);
-      return { position, events, ok, head: { position, hash: head.hash }, ...(firstBad && { firstBad }) };
-    },
+    dto: dto.VerifyQuery,
+    description: 'the hash chain, the state, VF_OUT and the last signed head, checked',
+    always: true,
+    answer: verify,
   },
 };
 
-function availability(state: State, request: Request): Answer | undefined {
-  const { hostId, physicalNetwork, networkId } = request as {
-    hostId?: string;
-    physicalNetwork?: string;
-    networkId?: string;
-  };
-  if (hostId !== undefined && !state.hosts.has(hostId)) return undefined;
-  let network = physicalNetwork;
-  if (networkId !== undefined) {
-    const l3 = state.l3Networks.get(networkId);
-    network = l3 === undefined ? undefined : state.l2Networks.get(l3.l2Id)?.physicalInterface;
-    if (network === undefined) return undefined;
-  }
-  return { ...viewAvailability(state, { hostId, network }) };
-}
+const inputCheckers = new Map<string, DataChecker>();
 
-/** EX-6: what a request led to: the last event of its decision, or its place in `VF_DEAD`. */
-async function outcome(parts: ApiParts, cluster: string, request: Request): Promise<Answer> {
-  const { broker, log } = parts;
-  const id = request['id'] as string;
-  const { position, first } = await readState(parts, cluster, (state) => ({
-    position: String(state.position),
-    first: state.inputs.positionOf(id),
-  }));
-  if (first !== undefined) return { position, ...(await lastOfDecision(log, cluster, first)) };
-  const dead = await broker.dead.find(cluster, id);
-  return dead === undefined ? { position } : { position, dead: { reason: dead.reason } };
-}
-
-/** With the digest of the input, by which whoever used the id for something else notices. */
-async function lastOfDecision(
-  log: EventLog,
-  cluster: string,
-  first: number,
-): Promise<{ outcome?: unknown; digest?: string }> {
-  let id: string | undefined;
-  let digest: string | undefined;
-  let last: { causationid: string } | undefined;
-  for await (const records of log.read(cluster, first, { inputs: false })) {
-    for (const record of records) {
-      const event = JSON.parse(messageOf(cluster, record).payload as string) as { causationid: string };
-      id ??= event.causationid;
-      if (event.causationid !== id) return { outcome: last, digest };
-      digest ??= (JSON.parse(record.body) as { cause: { digest: string } }).cause.digest;
-      last = event;
+/** @throws QueryError `BAD_REQUEST`, naming the first input that no leader would take. */
+function checkInputs(cluster: string, inputs: readonly dto.PlannedInputDto[]): readonly PlannedInput[] {
+  return inputs.map(({ type, data, id }, index) => {
+    const problem = (what: string): QueryError => new QueryError('BAD_REQUEST', `inputs[${index}]: ${what}`);
+    if (!isInputType(type)) throw problem(`type '${type}' is not an input`);
+    let checker = inputCheckers.get(type);
+    if (checker === undefined) {
+      checker = new DataChecker(INPUT_CATALOG[type].dto);
+      inputCheckers.set(type, checker);
     }
-  }
-  return { outcome: last, digest };
+    const checked = checker.check(data);
+    if ('problem' in checked) throw problem(checked.problem);
+    return { type, data: checked.data, ...(id === undefined ? undefined : { id }) };
+  });
 }
 
-/** Answers a query about a cluster. @throws QueryError */
+const checkers = new Map<string, DataChecker>();
+
+function checkerOf(name: string, query: Query): DataChecker {
+  let checker = checkers.get(name);
+  if (checker === undefined) {
+    checker = new DataChecker(query.dto);
+    checkers.set(name, checker);
+  }
+  return checker;
+}
+
+/** Positions may come as numbers, too. */
+function normalised(request: QueryRequest): QueryRequest {
+  const copy: Record<string, unknown> = { ...request };
+  for (const field of ['at', 'atLeast', 'from', 'to']) {
+    if (typeof copy[field] === 'number') copy[field] = String(copy[field]);
+  }
+  return copy;
+}
+
+export function queryNamed(name: string): Query {
+  const query = Object.hasOwn(QUERIES, name) ? QUERIES[name] : undefined;
+  if (query !== undefined) return query;
+  throw new QueryError(
+    'QUERY_UNKNOWN',
+    `there is no query '${name}'; there are ${Object.keys(QUERIES).join(', ')}`,
+  );
+}
+
+/**
+ * Answers a query about a cluster.
+ *
+ * @returns JSON text.
+ * @throws QueryError
+ */
 export async function answerQuery(
   parts: ApiParts,
   cluster: string,
   name: string,
-  request: Request,
-): Promise<Answer | readonly Answer[]> {
-  if (cluster === NO_CLUSTER && name === 'clusters') return clusters(parts);
-  if (!Object.hasOwn(QUERIES, name)) {
-    throw new QueryError(
-      'QUERY_UNKNOWN',
-      `there is no query '${name}'; there are ${Object.keys(QUERIES).join(', ')}`,
-    );
-  }
-  // What another instance leads is for that one to answer.
-  if (!parts.allocator.mayLead(cluster)) throw notLeading(cluster);
-  if (!parts.allocator.status.has(cluster))
-    throw new QueryError('CLUSTER_UNKNOWN', `there is no cluster '${cluster}'`);
-  const query = QUERIES[name] as Query;
-  if (request['at'] !== undefined) {
-    throw new QueryError('NOT_SUPPORTED', 'this version answers for now only: leave `at` out');
-  }
-  const checked = query.checker.check(request);
+  request: QueryRequest,
+): Promise<string> {
+  if (cluster === NO_CLUSTER && name === 'clusters') return JSON.stringify(await clusters(parts));
+  const query = queryNamed(name);
+  const checked = checkerOf(name, query).check(normalised(request));
   if ('problem' in checked) throw new QueryError('BAD_REQUEST', checked.problem.replaceAll('data.', ''));
-  await catchUp(parts, cluster, checked.data['atLeast'] as string | undefined);
-  return query.answer(parts, cluster, checked.data);
-}
-
-/**
- * Reads the durable state of a cluster. While the log takes nothing that is for ever, so it has an end.
- *
- * @throws QueryError `NOT_LEADING`, `NOT_CAUGHT_UP`.
- */
-async function readState<T>(
-  { allocator }: ApiParts,
-  cluster: string,
-  reader: (state: State) => T,
-): Promise<T> {
-  const over = new AbortController();
-  const late = systemClock.sleep(CATCH_UP, over.signal).then((): never => {
-    throw new QueryError('NOT_CAUGHT_UP', `the log has not taken what was decided for ${CATCH_UP / 1000} s`);
-  });
-  const found = allocator.read(cluster, reader);
-  // The loser of the race is heard by nobody.
-  late.catch(() => undefined);
-  found.catch(() => undefined);
   try {
-    const result = await Promise.race([found, late]);
-    if (result === undefined) throw notLeading(cluster);
-    return result.value;
-  } finally {
-    over.abort();
-  }
-}
-
-/** Read your own writes: waits until a position is there. */
-async function catchUp(parts: ApiParts, cluster: string, atLeast: string | undefined): Promise<void> {
-  if (atLeast === undefined) return;
-  const end = systemClock.now() + CATCH_UP;
-  for (;;) {
-    if ((await readState(parts, cluster, (state) => state.position)) >= Number(atLeast)) return;
-    if (systemClock.now() >= end) {
-      throw new QueryError('NOT_CAUGHT_UP', `position ${atLeast} is not there after ${CATCH_UP / 1000} s`);
+    await follow(parts, cluster);
+    if (query.always !== true || checked.data['atLeast'] !== undefined) {
+      await untilFresh(parts, cluster, checked.data);
     }
-    await systemClock.sleep(10);
+    return await query.answer({ parts, cluster, request: checked.data });
+  } catch (error) {
+    if (error instanceof ReadError) throw new QueryError(error.code, error.message);
+    throw error;
   }
 }
 
-async function clusters({ allocator, broker, log }: ApiParts): Promise<readonly Answer[]> {
+/** A cluster that is in the log is followed from the first question about it on, at the latest. */
+export async function follow({ readModel, allocator, log }: ApiParts, cluster: string): Promise<void> {
+  if (readModel.isFollowing(cluster)) return;
+  if (!allocator.status.has(cluster) && (await log.head(cluster)).position === 0) {
+    throw new QueryError('CLUSTER_UNKNOWN', `there is no cluster '${cluster}'`);
+  }
+  readModel.follow(cluster);
+}
+
+async function clusters({ allocator, broker, log }: ApiParts): Promise<readonly object[]> {
   return Promise.all(
     [...allocator.status.keys()].map(async (cluster) => {
       const [leader, { position }] = await Promise.all([

@@ -1,59 +1,122 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { Svcm, type Service, type ServiceMsg } from '@nats-io/services';
 import { headers, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { systemClock } from '#pipeline';
 import { API_PARTS } from './parts.js';
-import { answerQuery, QueryError, type ApiParts } from './queries.js';
+import { answerQuery, QUERIES, QueryError, type ApiParts, type QueryErrorCode } from './queries.js';
 
 /** How long `stop` waits, in milliseconds. */
 const STOP_PATIENCE = 2000;
+/** One instance of those that answer gets a question. */
+const QUEUE = 'vf-query';
+const VERSION = '0.1.0';
+/** Room for the headers and the protocol in a message. */
+const ENVELOPE = 4096;
 
-/** Answers `vf.query.<cluster>.<name>` over NATS: a JSON request, a JSON reply. */
+/** The services package brings types of its own for the same connection. */
+type ServiceConnection = ConstructorParameters<typeof Svcm>[0];
+
+type ErrorCode = QueryErrorCode | 'INTERNAL';
+
+/**
+ * Answers `vf.query.<cluster>.<name>` over NATS: a JSON request, a JSON reply. What is asked can be discovered
+ * (`nats micro info vf-query`).
+ */
 @Injectable()
 export class QueryResponder {
-  private subscription: Subscription | undefined;
+  private service: Service | undefined;
+  private rest: Subscription[] = [];
   private readonly answering = new Set<Promise<void>>();
 
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
 
-  start(): void {
+  async start(): Promise<void> {
     const { connection } = this.parts.broker as { connection: NatsConnection };
-    this.subscription = connection.subscribe('vf.query.*.*', {
-      callback: (error, message) => {
-        if (error !== null) return;
-        const answer = this.answer(message).finally(() => this.answering.delete(answer));
-        this.answering.add(answer);
-      },
+    const service = await new Svcm(connection as unknown as ServiceConnection).add({
+      name: 'vf-query',
+      version: VERSION,
+      description: 'Queries of the VF scheduler: now, then, why, and what if',
+      queue: QUEUE,
+      metadata: { clusters: this.parts.clusters?.join(',') ?? '*' },
     });
+    this.service = service;
+    const handler = (error: Error | null, message: ServiceMsg): void => {
+      if (error === null) this.take(message as unknown as Msg);
+    };
+    service.addEndpoint('clusters', {
+      subject: 'vf.query._.clusters',
+      metadata: { description: 'the clusters' },
+      handler,
+    });
+    // Where each instance answers for some clusters, none takes a question for another's.
+    for (const cluster of this.parts.clusters ?? ['*']) {
+      for (const [name, { description, table }] of Object.entries(QUERIES)) {
+        const endpoint = cluster === '*' ? name : `${name}-${cluster}`;
+        const subject = `vf.query.${cluster}.${name}`;
+        service.addEndpoint(endpoint, {
+          subject,
+          metadata: { description, ...(table && { table }) },
+          handler,
+        });
+      }
+      // What nobody else answers is answered with the names that there are.
+      this.rest.push(
+        connection.subscribe(`vf.query.${cluster}.*`, {
+          queue: `${QUEUE}-unknown`,
+          callback: (error, message) => {
+            const [, , about = '', name = ''] = message.subject.split('.');
+            const isOurs = Object.hasOwn(QUERIES, name) || (about === '_' && name === 'clusters');
+            if (error === null && !isOurs) this.take(message);
+          },
+        }),
+      );
+    }
+    await connection.flush();
   }
 
   /** Answers what has been asked; not for ever, because NATS or the log may be away. */
   async stop(): Promise<void> {
     const over = new AbortController();
     const patience = systemClock.sleep(STOP_PATIENCE, over.signal);
-    if (this.parts.broker.connected) await Promise.race([this.subscription?.drain(), patience]);
-    else this.subscription?.unsubscribe();
+    for (const subscription of this.rest) subscription.unsubscribe();
+    if (this.parts.broker.connected) {
+      await Promise.race([this.service?.stop().catch(() => undefined), patience]);
+    }
     await Promise.race([Promise.all(this.answering), patience]);
     over.abort();
+  }
+
+  private take(message: Msg): void {
+    const answer = this.answer(message).finally(() => this.answering.delete(answer));
+    this.answering.add(answer);
   }
 
   private async answer(message: Msg): Promise<void> {
     const [, , cluster = '', name = ''] = message.subject.split('.');
     try {
-      const answer = await answerQuery(this.parts, cluster, name, readRequest(message));
-      message.respond(JSON.stringify(answer));
+      const answer = Buffer.from(await answerQuery(this.parts, cluster, name, readRequest(message)));
+      this.refuseTooLarge(answer.length);
+      message.respond(answer);
     } catch (error) {
-      // The leader answers; of several instances the others keep quiet.
-      if (error instanceof QueryError && error.code === 'NOT_LEADING') return;
-      const code = error instanceof QueryError ? error.code : 'INTERNAL';
-      if (!(error instanceof QueryError))
-        this.parts.logger.error('a query failed', { error, subject: message.subject });
-      const text =
-        error instanceof QueryError ? error.message : 'the query could not be answered; the log says why';
+      const known = error instanceof QueryError;
+      const code: ErrorCode = known ? error.code : 'INTERNAL';
+      if (!known) this.parts.logger.error('a query failed', { error, subject: message.subject });
+      const text = known ? error.message : 'the query could not be answered; the log says why';
       const errorHeaders = headers();
       errorHeaders.set('Nats-Service-Error-Code', code);
       errorHeaders.set('Nats-Service-Error', text.replaceAll(/[\r\n]+/g, ' '));
       message.respond(JSON.stringify({ error: { code, message: text } }), { headers: errorHeaders });
     }
+  }
+
+  private refuseTooLarge(bytes: number): void {
+    const { connection } = this.parts.broker as { connection: NatsConnection };
+    const most = (connection.info?.max_payload ?? 1 << 20) - ENVELOPE;
+    if (bytes <= most) return;
+    throw new QueryError(
+      'ANSWER_TOO_LARGE',
+      `the answer has ${bytes} bytes, and this NATS server takes ${most}: ask for less (a host, a network, a smaller limit, "summary": true), or over HTTP`,
+    );
   }
 }
 

@@ -1,16 +1,15 @@
-import { Controller, Get, HttpException, Inject, Param, Query } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { exportLog } from '#log';
 import { API_PARTS } from './parts.js';
-import { answerQuery, QueryError, type ApiParts, type QueryErrorCode } from './queries.js';
+import { Problem } from './problem.js';
+import { answerQuery, follow, QueryError, queryNamed, type ApiParts, type QueryRequest } from './queries.js';
+import { STATUS } from './query-errors.js';
+import { fromAddress } from './query-address.js';
+import { keepSignedHead } from './signed-heads.js';
+import { csvHead, csvLine, sendLines } from './tables.js';
 
-const STATUS: Record<QueryErrorCode, number> = {
-  QUERY_UNKNOWN: 404,
-  CLUSTER_UNKNOWN: 404,
-  NOT_FOUND: 404,
-  BAD_REQUEST: 400,
-  NOT_SUPPORTED: 400,
-  NOT_LEADING: 503,
-  NOT_CAUGHT_UP: 503,
-};
+type Said = Record<string, unknown>;
 
 /** The queries of wire.md over HTTP, by the same handlers as over NATS. */
 @Controller('v1/clusters')
@@ -18,25 +17,168 @@ export class QueryController {
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
 
   @Get()
-  clusters(): Promise<object> {
-    return this.ask('_', 'clusters', {});
+  async clusters(@Res() response: Response): Promise<void> {
+    send(response, await this.ask('_', 'clusters', {}));
+  }
+
+  /** The whole log with a signed manifest: `vfctl audit check` needs nothing else. */
+  @Get(':cluster/export')
+  async export(@Param('cluster') cluster: string, @Res() response: Response): Promise<void> {
+    const { auditKey, readModel, dataDir } = this.parts;
+    if (auditKey === undefined) {
+      throw problemOf(
+        new QueryError(
+          'NO_AUDIT_KEY',
+          'this instance has no key to sign with: name an Ed25519 private key in VF_AUDIT_KEY',
+        ),
+      );
+    }
+    await follow(this.parts, cluster).catch(rethrow);
+    const lines = exportLog(readModel.log, cluster, auditKey, new Date().toISOString());
+    await sendLines(response, 'application/x-ndjson', lines, (signed) =>
+      keepSignedHead(dataDir, cluster, signed),
+    );
+  }
+
+  @Post(':cluster/candidates')
+  @HttpCode(200)
+  candidates(
+    @Param('cluster') cluster: string,
+    @Body() body: unknown,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.answer(cluster, 'candidates', bodyOf(request, body), request, response);
+  }
+
+  @Post(':cluster/plan')
+  @HttpCode(200)
+  plan(
+    @Param('cluster') cluster: string,
+    @Body() body: unknown,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.answer(cluster, 'plan', bodyOf(request, body), request, response);
   }
 
   @Get(':cluster/:name')
-  query(
+  async query(
     @Param('cluster') cluster: string,
     @Param('name') name: string,
-    @Query() request: Record<string, unknown>,
-  ): Promise<object> {
-    return this.ask(cluster, name, request);
+    @Query() asked: Said,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    if (Object.hasOwn(POSTED, name)) {
+      throw new Problem(405, 'BAD_REQUEST', `'${name}' takes a JSON body: POST it`, {}, { Allow: 'POST' });
+    }
+    await this.answer(cluster, name, fromAddress(asked), request, response);
   }
 
-  private async ask(cluster: string, name: string, request: Record<string, unknown>): Promise<object> {
-    try {
-      return await answerQuery(this.parts, cluster, name, { ...request });
-    } catch (error) {
-      if (!(error instanceof QueryError)) throw error;
-      throw new HttpException({ error: { code: error.code, message: error.message } }, STATUS[error.code]);
+  private async answer(
+    cluster: string,
+    name: string,
+    asked: Said,
+    request: Request,
+    response: Response,
+  ): Promise<void> {
+    switch (request.accepts(['application/json', 'application/x-ndjson', 'text/csv'])) {
+      case 'application/x-ndjson':
+        return this.rows(cluster, name, asked, response, 'application/x-ndjson', (rows) =>
+          rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+        );
+      case 'text/csv': {
+        let head: readonly string[] | undefined;
+        return this.rows(cluster, name, asked, response, 'text/csv; charset=utf-8', (rows) => {
+          let text = '';
+          if (head === undefined) {
+            head = csvHead(rows);
+            text = csvLine(head);
+          }
+          const columns = head;
+          return text + rows.map((row) => csvLine(columns.map((column) => row[column]))).join('');
+        });
+      }
+      default:
+        send(response, await this.ask(cluster, name, asked));
     }
+  }
+
+  /** The rows of a table, of all its pages, a page at a time. */
+  private async rows(
+    cluster: string,
+    name: string,
+    asked: Said,
+    response: Response,
+    type: string,
+    write: (rows: readonly Said[]) => string,
+  ): Promise<void> {
+    const table = this.tableOf(name);
+    const first = JSON.parse(await this.ask(cluster, name, asked)) as Said;
+    const { parts } = this;
+    async function* pages(): AsyncGenerator<string, undefined> {
+      let page = first;
+      for (;;) {
+        yield write(page[table] as Said[]);
+        // Whoever asked for a page of some length wants that page.
+        if (page['cursor'] === undefined || asked['limit'] !== undefined) return undefined;
+        page = JSON.parse(
+          await answerQuery(parts, cluster, name, { ...asked, cursor: page['cursor'] }),
+        ) as Said;
+      }
+    }
+    response.set('Vf-Position', String(first['position']));
+    await sendLines(response, type, pages());
+  }
+
+  private tableOf(name: string): string {
+    const { table } = wrapped(() => queryNamed(name));
+    if (table !== undefined) return table;
+    throw new Problem(406, 'BAD_REQUEST', `'${name}' is not a table: ask for application/json`);
+  }
+
+  private ask(cluster: string, name: string, request: QueryRequest): Promise<string> {
+    return answerQuery(this.parts, cluster, name, request).catch(rethrow);
+  }
+}
+
+const POSTED: Readonly<Record<string, true>> = { candidates: true, plan: true };
+
+function send(response: Response, json: string): void {
+  response.status(200).set('Content-Type', 'application/json; charset=utf-8').send(json);
+}
+
+function bodyOf(request: Request, body: unknown): Said {
+  if (
+    request.get('content-length') !== undefined &&
+    !request.is(['application/json', 'application/*+json'])
+  ) {
+    throw new Problem(415, 'NOT_JSON', 'the body must be JSON: say Content-Type: application/json');
+  }
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Said;
+  throw new Problem(400, 'BAD_REQUEST', 'the body must be a JSON object');
+}
+
+const problemOf = (error: unknown): unknown =>
+  error instanceof QueryError
+    ? new Problem(
+        STATUS[error.code],
+        error.code,
+        error.message,
+        {},
+        STATUS[error.code] === 503 ? { 'Retry-After': '1' } : {},
+      )
+    : error;
+
+function rethrow(error: unknown): never {
+  throw problemOf(error);
+}
+
+function wrapped<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw problemOf(error);
   }
 }

@@ -4,6 +4,7 @@ export { EVENT_SCHEMA } from './events.js';
 export type * from './events.js';
 export { evolve, STATE_VERSION } from './evolve.js';
 export type * from './inputs.js';
+export { hash53 } from './naming.js';
 export { forgetObserved, observe } from './observe.js';
 export { OBSTACLES_BY_NEARNESS, REFUSAL_CODES, type Obstacle, type RefusalCode } from './refusal-codes.js';
 export { emptyState, DEFAULT_POLICY, DEFAULT_REMEMBERED_INPUTS, type Policy, type State } from './state.js';
@@ -11,6 +12,8 @@ export { dumpState, restoreState } from './snapshot.js';
 export { hostObstacle, isHostReady, pfObstacle, pfState, type PfState } from './standing.js';
 export { step, type Source } from './step.js';
 export {
+  hostFacts,
+  pfFacts,
   vfState,
   viewAvailability,
   viewHost,

@@ -23,7 +23,8 @@ export type VfState =
   'free' | 'pending' | 'allocated' | 'scrubbing' | 'quarantined' | 'unavailable' | 'unknown';
 
 export function vfState(vf: Vf): VfState {
-  if (vf.allocation !== undefined) return vf.allocation.vm.state === 'pending' ? 'pending' : 'allocated';
+  // Between its allocation and the start's acceptance, which are one decision, the VM is not pending yet.
+  if (vf.allocation !== undefined) return vf.allocation.vm.state === 'running' ? 'allocated' : 'pending';
   if (vf.unknown) return 'unknown';
   if (vf.quarantinedFor !== undefined) return 'quarantined';
   if (vf.scrub !== undefined) return 'scrubbing';
@@ -82,8 +83,8 @@ export interface PfView {
   readonly obstacle?: RefusalCode;
 }
 
-export function viewPf(pf: Pf): PfView {
-  const split = pf.vfs.length > 0;
+/** What there is to say of a PF but for its counts, which change far more often. */
+export function pfFacts(pf: Pf): Omit<PfView, 'free' | 'total' | 'allocated'> {
   const obstacle = pfObstacle(pf);
   return {
     hostId: pf.host.id,
@@ -93,15 +94,22 @@ export function viewPf(pf: Pf): PfView {
     link: pf.report.link,
     speedMbps: pf.report.speedMbps,
     state: pfState(pf),
-    free: split ? (obstacle === undefined ? pf.free.size : 0) : '-',
-    total: split ? pf.vfs.length : '-',
-    allocated: pf.held,
     totalVfs: pf.report.totalVfs,
     physicalNetwork: pf.report.physicalNetwork ?? pf.report.ifname,
     bond: pf.report.bond,
     numaNode: pf.report.numaNode,
     cordoned: pf.cordoned,
     ...(obstacle === undefined ? undefined : { obstacle }),
+  };
+}
+
+export function viewPf(pf: Pf): PfView {
+  const split = pf.vfs.length > 0;
+  return {
+    ...pfFacts(pf),
+    free: split ? (pfObstacle(pf) === undefined ? pf.free.size : 0) : '-',
+    total: split ? pf.vfs.length : '-',
+    allocated: pf.held,
   };
 }
 
@@ -193,7 +201,8 @@ export interface HostView {
   readonly drifts: readonly object[];
 }
 
-export function viewHost(host: Host): HostView {
+/** What there is to say of a host but for what is on it. */
+export function hostFacts(host: Host): Omit<HostView, 'vms' | 'pfs'> {
   const obstacle = hostObstacle(host);
   return {
     hostId: host.id,
@@ -212,11 +221,15 @@ export function viewHost(host: Host): HostView {
     interruptRemapping: host.interruptRemapping,
     scrubs: host.scrubs,
     ...(host.lostSince === undefined ? undefined : { lostSince: isoTime(host.lostSince) }),
-    vms: [...host.vms].map((vm) => vm.id).sort(),
-    pfs: [...host.pfs.values()].map(viewPf),
     drifts: [...host.drifts.values()],
   };
 }
+
+export const viewHost = (host: Host): HostView => ({
+  ...hostFacts(host),
+  vms: [...host.vms].map((vm) => vm.id).sort(),
+  pfs: [...host.pfs.values()].map(viewPf),
+});
 
 export interface Availability {
   readonly total: number;

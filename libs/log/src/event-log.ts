@@ -23,6 +23,11 @@ export interface ReadOptions {
    * that has another record, or none, at this head.
    */
   readonly verify?: Head;
+  /**
+   * The reader wants so many records at most and stops then: an adapter need not fetch more at once. It may
+   * give more.
+   */
+  readonly most?: number;
 }
 
 /**

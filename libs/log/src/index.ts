@@ -2,6 +2,14 @@ export * from './canonical-json.js';
 export * from './chain.js';
 export * from './errors.js';
 export * from './event-log.js';
+export {
+  checkExport,
+  exportLog,
+  isSignedBy,
+  type ExportCheck,
+  type ExportManifest,
+  type SignedHead,
+} from './export.js';
 export * from './jetstream/jetstream-log.js';
 export * from './kurrentdb/index.js';
 export * from './memory-log.js';

@@ -82,7 +82,7 @@ export class SqliteFile {
   }
 
   /** The next records; without any only at the end. */
-  read(stream: string, from: number, verify?: Head): PackedRecords {
+  read(stream: string, from: number, verify?: Head, most = chunkRows): PackedRecords {
     return guarded(this.path, 'read', `stream '${stream}' from position ${from}`, () => {
       const id = this.#streamId(stream);
       if (verify !== undefined && from > 1) {
@@ -90,7 +90,7 @@ export class SqliteFile {
         if (stored !== verify.hash) throw LogError.corrupt(stream, from - 1, otherHead(verify, stored));
       }
       if (id === undefined) return { from, bytes: new Uint8Array(0), lengths: new Int32Array(0), end: true };
-      const packed = this.#pack(stream, id, from, verify?.hash ?? '0'.repeat(64));
+      const packed = this.#pack(stream, id, from, verify?.hash ?? '0'.repeat(64), Math.min(most, chunkRows));
       return goodPart(stream, packed, verify);
     });
   }
@@ -207,8 +207,8 @@ export class SqliteFile {
     return row === undefined ? undefined : text(row[0]);
   }
 
-  #pack(stream: string, id: number, from: number, previousHash: string): PackedRecords {
-    let rows = chunkRows;
+  #pack(stream: string, id: number, from: number, previousHash: string, most: number): PackedRecords {
+    let rows = most;
     for (;;) {
       const size = Number((this.#statements.size.get([id, from, from + rows]) as Row)[0]);
       if (size <= chunkBytes || rows === 1) break;

@@ -22,8 +22,14 @@ export class SqliteLog implements EventLog {
   #changes = 0;
   readonly #followers = new Set<() => void>();
 
+  readonly #readers = new Set<SqliteLog>();
+  readonly #file: string;
+  readonly #options: SqliteLogOptions;
+
   private constructor(file: string, options: SqliteLogOptions) {
     this.name = `sqlite:${file}`;
+    this.#file = file;
+    this.#options = options;
     this.#connection = new SqliteConnection(file, options, () => this.#wakeFollowers());
   }
 
@@ -38,6 +44,16 @@ export class SqliteLog implements EventLog {
     const log = new SqliteLog(resolve(file), options);
     await log.#connection.open();
     return log;
+  }
+
+  /**
+   * Another handle on the same file with a thread of its own, for those who read much: they do not stand in
+   * the way of appends. It hears of this handle's appends at once. It is closed by itself.
+   */
+  async reader(): Promise<SqliteLog> {
+    const reader = await SqliteLog.open(this.#file, this.#options);
+    this.#readers.add(reader);
+    return reader;
   }
 
   async append(
@@ -61,11 +77,14 @@ export class SqliteLog implements EventLog {
     options: ReadOptions = {},
   ): AsyncGenerator<readonly StoredRecord[]> {
     checkRead(from, options.verify);
+    const { most } = options;
     const ask = (position: number, verify: Head | undefined) => {
-      const chunk = this.#connection.call(
-        'read',
-        verify ? { stream, from: position, verify } : { stream, from: position },
-      );
+      const chunk = this.#connection.call('read', {
+        stream,
+        from: position,
+        ...(verify && { verify }),
+        ...(most !== undefined && { most }),
+      });
       // Awaited below, or not at all when the reader stops.
       chunk.catch(() => undefined);
       return chunk;
@@ -74,13 +93,17 @@ export class SqliteLog implements EventLog {
     for (;;) {
       const chunk = await next;
       const some = chunk.lengths.length > 0;
-      // The worker reads on while the records of this chunk are dealt with.
-      if (!chunk.end && some) {
+      // The worker reads on while the records of this chunk are dealt with; not for a reader that stops here.
+      if (!chunk.end && some && most === undefined) {
         const last = lastOf(chunk);
         next = ask(last.position + 1, options.verify && last);
       }
       if (some) yield unpackRecords(chunk, options.inputs ?? true);
-      if (chunk.end) return;
+      if (chunk.end || !some) return;
+      if (most !== undefined) {
+        const last = lastOf(chunk);
+        next = ask(last.position + 1, options.verify && last);
+      }
     }
   }
 
@@ -136,5 +159,6 @@ export class SqliteLog implements EventLog {
   #wakeFollowers(): void {
     this.#changes += 1;
     for (const waker of this.#followers) waker();
+    for (const reader of this.#readers) reader.#wakeFollowers();
   }
 }

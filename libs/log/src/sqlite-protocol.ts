@@ -31,7 +31,7 @@ export interface Calls {
     answer: void;
   };
   head: { ask: { stream: string }; answer: Head };
-  read: { ask: { stream: string; from: number; verify?: Head }; answer: PackedRecords };
+  read: { ask: { stream: string; from: number; verify?: Head; most?: number }; answer: PackedRecords };
   streams: { ask: Record<never, never>; answer: readonly string[] };
   saveSnapshot: { ask: { stream: string; snapshot: Snapshot }; answer: void };
   snapshots: { ask: { stream: string }; answer: readonly Snapshot[] };

@@ -43,7 +43,7 @@ function handle(request: Request): unknown {
     case 'head':
       return file.head(request.stream);
     case 'read':
-      return file.read(request.stream, request.from, request.verify);
+      return file.read(request.stream, request.from, request.verify, request.most);
     case 'streams':
       return file.streams();
     case 'saveSnapshot':

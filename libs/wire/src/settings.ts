@@ -35,6 +35,8 @@ export interface Settings {
   readonly logLevel: LogLevel;
   /** Inputs of a cluster that are known again (EX-6). */
   readonly rememberedInputs: number;
+  /** A file with the private key that signs exports. */
+  readonly auditKey?: string;
 }
 
 /** A setting that makes no sense. The message names the variable and says what it takes. */
@@ -72,6 +74,7 @@ const VARIABLES = [
   'VF_OUT_MAX_AGE',
   'VF_LOG_LEVEL',
   'VF_REMEMBERED_INPUTS',
+  'VF_AUDIT_KEY',
 ] as const;
 
 type Variable = (typeof VARIABLES)[number];
@@ -144,6 +147,7 @@ export function readSettings(environment: Environment): Settings {
     outMaxBytes: amount('VF_OUT_MAX_BYTES', 4 * BYTES.GiB, BYTES, LEAST_BYTES),
     outMaxAge: amount('VF_OUT_MAX_AGE', 30 * MILLIS.d, MILLIS, LEAST_AGE),
     logLevel: readLevel(text('VF_LOG_LEVEL')),
+    auditKey: text('VF_AUDIT_KEY'),
     rememberedInputs: whole('VF_REMEMBERED_INPUTS', 200_000, 1, 10_000_000),
   };
 }

@@ -1,0 +1,20 @@
+import type { KeyObject } from 'node:crypto';
+import type { Broker } from '#broker';
+import type { EventLog } from '#log';
+import type { Allocator, Logger } from '#pipeline';
+import type { ReadModel } from '#read-model';
+
+/** What the API needs of the process it is in. */
+export interface ApiParts {
+  readonly allocator: Allocator;
+  readonly broker: Broker & { readonly connection?: unknown };
+  readonly log: EventLog;
+  readonly logger: Logger;
+  readonly readModel: ReadModel;
+  /** Clusters that it answers for; undefined: all. */
+  readonly clusters?: readonly string[];
+  /** Signs exports. */
+  readonly auditKey?: KeyObject;
+  /** Where the heads are kept that were signed. */
+  readonly dataDir: string;
+}

@@ -1,0 +1,75 @@
+import { systemClock } from '#pipeline';
+import type { At } from '#read-model';
+import type { ApiParts } from './api-parts.js';
+import { isPosition } from './query.dto.js';
+import { QueryError } from './query-errors.js';
+
+/** How long a query waits for what it needs, in milliseconds. */
+const CATCH_UP = 5000;
+
+/** The moment that a query names. */
+export const momentOf = (text: string): NonNullable<At> =>
+  isPosition(text) ? { position: Number(text) } : { time: Date.parse(text) };
+
+/**
+ * Waits until the read side holds what a query asks for: the position that it names, or all that was durable
+ * when it came.
+ *
+ * @throws QueryError `BAD_REQUEST` for a moment that has not come, `NOT_CAUGHT_UP`; ReadError.
+ */
+export async function untilFresh(
+  parts: ApiParts,
+  cluster: string,
+  request: { readonly at?: string; readonly atLeast?: string },
+): Promise<void> {
+  const { readModel } = parts;
+  if (request.atLeast !== undefined) await readModel.until(cluster, Number(request.atLeast), CATCH_UP);
+  const at = request.at === undefined ? undefined : momentOf(request.at);
+  if (at !== undefined && 'time' in at && at.time > systemClock.now()) {
+    throw new QueryError('BAD_REQUEST', `at: ${request.at} is in the future; leave it out to ask about now`);
+  }
+  if (at !== undefined && 'position' in at) {
+    const known = readModel.status.get(cluster)?.position ?? 0;
+    if (at.position > known) {
+      const end = await durableEnd(parts, cluster);
+      if (at.position > end) {
+        throw new QueryError(
+          'BAD_REQUEST',
+          `at: position ${at.position} is beyond the log, which ends at ${end}`,
+        );
+      }
+    }
+    return readModel.until(cluster, at.position, CATCH_UP);
+  }
+  if (request.atLeast === undefined)
+    await readModel.until(cluster, await durableEnd(parts, cluster), CATCH_UP);
+}
+
+/** The end of what is durable: the leader knows it, a standby asks the log. */
+async function durableEnd({ allocator, log }: ApiParts, cluster: string): Promise<number> {
+  const status = allocator.status.get(cluster);
+  if (status?.role === 'leader') return status.durable;
+  const over = new AbortController();
+  const late = systemClock.sleep(CATCH_UP, over.signal).then((): never => {
+    throw new QueryError(
+      'NOT_CAUGHT_UP',
+      `the log did not say in ${CATCH_UP / 1000} s where it ends; ask with "atLeast": "0" for what is here`,
+    );
+  });
+  const head = log.head(cluster);
+  // The loser of the race is heard by nobody.
+  late.catch(() => undefined);
+  head.catch(() => undefined);
+  try {
+    return (await Promise.race([head, late])).position;
+  } catch (error) {
+    if (error instanceof QueryError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new QueryError(
+      'NOT_CAUGHT_UP',
+      `the log cannot be asked where it ends (${why}); ask with "atLeast": "0" for what is here`,
+    );
+  } finally {
+    over.abort();
+  }
+}
