@@ -13,6 +13,7 @@ const PROGRAMS = {
   allocator: 'dist/apps/allocator/src/main.js',
   demo: 'dist/apps/demo/src/main.js',
   bench: 'dist/test/bench/main.js',
+  soak: 'dist/test/bench/soak.js',
 };
 
 const [name = ''] = process.argv.splice(2, 1);

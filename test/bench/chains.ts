@@ -56,41 +56,75 @@ export async function registerFleet(connection: NatsConnection): Promise<void> {
   await registered.reach(HOSTS);
 }
 
+/** Far below the 90 s after which a host that is not heard is lost, in milliseconds. */
+const HEARTBEAT_EVERY = 30_000;
+
+/** Has each host of the fleet give a sign of life, as its agent does: a few a second. @returns what ends it. */
+function keepAlive(connection: NatsConnection): () => void {
+  let host = 0;
+  const timer = setInterval(() => {
+    const subject = inputSubject('default', 'host', `host-${host}`, 'HostSeen');
+    connection.publish(
+      subject,
+      event('HostSeen', { hostId: `host-${host}`, bootId: 'boot-1', seq: 1, digest: 'same' }),
+    );
+    host = (host + 1) % HOSTS;
+  }, HEARTBEAT_EVERY / HOSTS);
+  return () => clearInterval(timer);
+}
+
 const vmSubject = (vm: number, type: string): string => inputSubject('default', 'vm', `vm-${vm}`, type);
 
 /**
  * The scheduler as a chain.
  *
- * @param vms so many VMs that it forgets each before its turn comes again; else they are new each time.
+ * @param vms so many VMs take turns; by default each start is of a new one.
  */
 export const schedulerChain = (connection: NatsConnection, vms = Infinity): Chain => ({
   connection,
   start: (vm) => [vmSubject(vm % vms, 'VmStartRequested'), startEvent(vm % vms)],
   stop: (vm) => [vmSubject(vm % vms, 'VmStopped'), stopEvent(vm % vms)],
   outcomes: 'vf.out.default.vm.>',
-  isOutcome: (outcome) => /\.(VmStartAccepted|VmStartFailed|VmStopped)$/.test(outcome),
+  isOutcome: (subject) => /\.(VmStartAccepted|VmStopped|VmStartFailed|InputIgnored)$/.test(subject),
+  isRefusal: (subject) => /\.(VmStartFailed|InputIgnored)$/.test(subject),
 });
 
-/** Runs the scheduler with its fleet registered: a real process on a real nats-server. */
+export interface SchedulerOptions {
+  /** See {@link schedulerChain}. */
+  readonly vms?: number;
+  /** See `startProgram`. */
+  readonly probe?: string;
+  readonly settings?: Record<string, string>;
+}
+
+/**
+ * Runs the scheduler with its fleet registered: a real process on a real nats-server.
+ *
+ * @param measure also given the program, and its data directory.
+ */
 export const withScheduler = <T>(
   syncInterval: string,
-  measure: (chain: Chain, program: Program, directory: string) => Promise<T>,
-  settings: Record<string, string> = {},
+  measure: (chain: Chain, program: Program, data: string) => Promise<T>,
+  { vms, probe, settings }: SchedulerOptions = {},
 ): Promise<T> =>
   onServer(syncInterval, async (url, directory) => {
     const data = join(directory, 'scheduler');
-    const program = await startProgram('../../apps/standalone/src/main.js', [], {
+    const env = {
       VF_NATS_URL: url,
       VF_DATA_DIR: data,
       VF_HTTP_PORT: '0',
       VF_LOG_LEVEL: 'warn',
       ...settings,
-    });
+    };
+    const program = await startProgram('../../apps/standalone/src/main.js', { env, probe });
     const connection = await connect({ servers: url });
+    let rest = (): void => undefined;
     try {
       await program.whileItLives(registerFleet(connection));
-      return await program.whileItLives(measure(schedulerChain(connection), program, data));
+      rest = keepAlive(connection);
+      return await program.whileItLives(measure(schedulerChain(connection, vms), program, data));
     } finally {
+      rest();
       await program.stop();
       await connection.close();
     }
@@ -102,7 +136,7 @@ export const withRawChain = <T>(syncInterval: string, measure: (chain: Chain) =>
     const connection = await connect({ servers: url });
     const manager = await jetstreamManager(connection);
     await manager.streams.add({ name: 'RAW_IN', subjects: ['raw.in.>'] });
-    const program = await startProgram('raw-chain.js', [url, String(OUTPUTS)]);
+    const program = await startProgram('raw-chain.js', { args: [url, String(OUTPUTS)] });
     try {
       const chain: Chain = {
         connection,
@@ -110,6 +144,7 @@ export const withRawChain = <T>(syncInterval: string, measure: (chain: Chain) =>
         stop: (vm) => [`raw.in.vm-${vm}`, stopEvent(vm)],
         outcomes: 'raw.out.>',
         isOutcome: (subject) => subject === 'raw.out.outcome',
+        isRefusal: () => false,
       };
       return await program.whileItLives(measure(chain));
     } finally {

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { findNatsServer, startNatsServer } from '#broker';
 
@@ -33,19 +35,30 @@ export interface Program {
   kill(): Promise<void>;
   /** Measures while it lives: one that dies would be waited for for ever. */
   whileItLives<T>(measuring: Promise<T>): Promise<T>;
+  /** Told of each line that a probe in it writes: see `startProgram`. */
+  onLine(listener: (line: string) => void): void;
+}
+
+export interface ProgramOptions {
+  readonly args?: readonly string[];
+  readonly env?: Record<string, string>;
+  /** A file of this folder that is loaded into the program too, and writes lines to file descriptor 3. */
+  readonly probe?: string;
 }
 
 /** Starts a compiled program, named from this folder, and waits for its first line. */
 export async function startProgram(
   file: string,
-  args: readonly string[] = [],
-  env: Record<string, string> = {},
+  { args = [], env = {}, probe }: ProgramOptions = {},
 ): Promise<Program> {
   const profile = process.env[PROFILE_DIRECTORY];
   const options = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+  if (probe !== undefined) options.push(`--import=${pathToFileURL(join(import.meta.dirname, probe)).href}`);
   const child = spawn(process.execPath, [...options, join(import.meta.dirname, file), ...args], {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    // A group of its own: Ctrl-C shall reach us, who stop it in order.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit', probe === undefined ? 'ignore' : 'pipe'],
   });
   const { pid } = child;
   if (pid !== undefined) started.add(pid);
@@ -65,6 +78,10 @@ export async function startProgram(
     pid: pid as number,
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
+    onLine: (listener) => {
+      const lines = child.stdio[3];
+      if (lines instanceof Readable) createInterface({ input: lines }).on('line', listener);
+    },
     whileItLives: (measuring) => whileItLives(child, file, measuring),
   };
 }

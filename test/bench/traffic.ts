@@ -81,6 +81,15 @@ export interface Chain {
   readonly outcomes: string;
   /** Whether it is the one outcome of an input. Outcomes come in the order of their inputs. */
   isOutcome(subject: string): boolean;
+  /** Whether it is an outcome that says no: then something else is measured than is meant. */
+  isRefusal(subject: string): boolean;
+}
+
+/** @throws Error if an outcome says no. */
+function checkOutcome(chain: Chain, subject: string): boolean {
+  if (!chain.isOutcome(subject)) return false;
+  if (chain.isRefusal(subject)) throw new Error(`a start or a stop had the outcome ${subject}`);
+  return true;
 }
 
 /**
@@ -88,7 +97,7 @@ export interface Chain {
  * outcome.
  */
 export async function rateOf(chain: Chain, inputs: number): Promise<number> {
-  const outcomes = await counter(chain.connection, chain.outcomes, (subject) => chain.isOutcome(subject));
+  const outcomes = await counter(chain.connection, chain.outcomes, (subject) => checkOutcome(chain, subject));
   const publisher = new Publisher(chain.connection);
   const begun = performance.now();
   for (let vm = 0; vm < inputs / 2; vm++) {
@@ -118,7 +127,7 @@ export async function offer(chain: Chain, load: SteadyLoad): Promise<number> {
   let wake: (() => void) | undefined;
   const subscription = chain.connection.subscribe(chain.outcomes, {
     callback: (error, message) => {
-      if (error !== null || !chain.isOutcome(message.subject)) return;
+      if (error !== null || !checkOutcome(chain, message.subject)) return;
       // A chain keeps the order of its inputs, and starts and stops alternate.
       if (outcomes++ % 2 === 0) onOutcome(performance.now() - (sent.shift() as number));
       if (outcomes === published * 2) wake?.();
