@@ -37,7 +37,10 @@ export async function readLogFile(file: string, cluster = 'default'): Promise<Lo
 
 /** Reads a cluster's log in JetStream. */
 export async function readLogStream(url: string, cluster = 'default'): Promise<LogContents> {
-  return contents(new JetStreamLog({ connection: await openNatsConnection({ url }) }), cluster);
+  return contents(
+    new JetStreamLog({ connection: await openNatsConnection({ url: url.split(',') }) }),
+    cluster,
+  );
 }
 
 /** All of it; the log is closed behind. */

@@ -55,7 +55,7 @@ export class NatsClient {
   /** Connects, and stays connected over restarts of the server. */
   static async connect(url: string): Promise<NatsClient> {
     const connection = await connect({
-      servers: url,
+      servers: url.split(','),
       name: 'vf-e2e',
       maxReconnectAttempts: -1,
       reconnectTimeWait: 50,
