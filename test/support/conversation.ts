@@ -101,6 +101,9 @@ export class Starts {
   }
 }
 
+/** Whether an event is what a request, or a stop, comes out as. */
+const answers = (type: string): boolean => isOutcome(type) || type === 'VmStopped' || type === 'InputIgnored';
+
 /** A control plane that starts and stops VMs all the time, each step when the one before has its outcome. */
 export class ControlPlane {
   /** Requests and facts, by id. */
@@ -121,8 +124,7 @@ export class ControlPlane {
       callback: (error, message) => {
         if (error !== null) return;
         const event = message.json<OutEvent>();
-        if (isOutcome(event.type) || event.type === 'VmStopped' || event.type === 'InputIgnored')
-          this.#waiting.get(event.causationid)?.(event);
+        if (answers(event.type)) this.#waiting.get(event.causationid)?.(event);
       },
     });
   }
@@ -181,8 +183,7 @@ export async function expectWhole(
   const relayed = await client.readOut(cluster, Number(position));
   const outcomes = new Map<string, number>();
   for (const { event } of relayed) {
-    if (isOutcome(event.type) || event.type === 'VmStopped')
-      outcomes.set(event.causationid, (outcomes.get(event.causationid) ?? 0) + 1);
+    if (answers(event.type)) outcomes.set(event.causationid, (outcomes.get(event.causationid) ?? 0) + 1);
   }
   expect(ids.filter((id) => outcomes.get(id) !== 1)).toEqual([]);
   expect(new Ledger(relayed).faults).toEqual([]);

@@ -9,7 +9,8 @@ import type { Logger } from './logger.js';
  * Compares the log with `VF_OUT_<cluster>`: what was relayed must be a beginning of what the log holds.
  *
  * @returns the last position that was relayed; undefined when there is no stream.
- * @throws PipelineError `LOG_BEHIND`, `LOG_DIFFERS`: the cluster is not led until a person has looked.
+ * @throws PipelineError `LOG_BEHIND`, `LOG_DIFFERS`: the cluster is not led until a person has looked;
+ *   `DEPOSED`: the log is longer than `head` by now; load again.
  */
 export async function verifyOutput(
   broker: Broker,
@@ -21,6 +22,14 @@ export async function verifyOutput(
   if (output === undefined) return undefined;
   const { lastSequence, lastPayload } = output;
   if (lastSequence > head.position) {
+    const now = await log.head(cluster);
+    if (now.position >= lastSequence) {
+      throw new PipelineError(
+        'DEPOSED',
+        `cluster '${cluster}': the log went on from position ${head.position} to ${now.position} while it was being ` +
+          `opened: another allocator has written to it`,
+      );
+    }
     throw new PipelineError(
       'LOG_BEHIND',
       `the log of cluster '${cluster}' (${log.name}) ends at position ${head.position}, and VF_OUT_${cluster} at ` +
