@@ -372,7 +372,7 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         expect((await broker.output.state('a'))?.lastSequence).toBe(3);
       });
 
-      test('a stale writer is refused with WRONG_SEQUENCE, and nothing of it is stored', async () => {
+      test('[OUT-3 refuses] a stale writer is refused with WRONG_SEQUENCE, and nothing of it is stored', async () => {
         const other = (await site.connect()).broker;
         await broker.output.create('a', 1);
         await broker.output.publish('a', outputsFrom('a', 1, 5));

@@ -1,8 +1,8 @@
 import { Decision, isoTime } from './decision.js';
 import type { DomainEvent } from './events.js';
 import type { Input } from './inputs.js';
-import type { Host, Pf, State, Vf } from './state.js';
-import { promote } from './vm/promotion.js';
+import type { Host, State, Vf } from './state.js';
+import { keyOf, promote, type Supply } from './vm/promotion.js';
 
 /**
  * What the leader's clock makes fall due: silent hosts, overdue starts and scrubs, NICs that wait for a VF.
@@ -44,20 +44,25 @@ export function decideTick(state: State, input: Input<'Tick'>): readonly DomainE
     const hostId = vf.pf.host.id;
     decision.add('ScrubOverdue', { allocationId, hostId, vf: vf.report.pciAddress, since: isoTime(since) });
   }
-  promote(decision, undefined, freeForWaiting(state, lost));
+  promote(decision, undefined, supplyOfFleet(state, lost));
   return decision.events;
 }
 
-/** VM-10: free VFs on the hosts of degraded NICs, for what became free in another way than by a release. */
-function freeForWaiting(state: State, lost: ReadonlySet<Host>): readonly Vf[] {
-  const pfs = new Set<Pf>();
-  for (const nic of state.degraded.values()) {
-    const host = state.hosts.get(nic.vm.hostId ?? '');
+/** VM-10: what the fleet offers, for what became free in another way than by a release. */
+function supplyOfFleet(state: State, lost: ReadonlySet<Host>): Supply {
+  return (hostId, network, taken) => {
+    const host = state.hosts.get(hostId);
     // A host that is lost with this very tick offers nothing any more.
-    if (host === undefined || lost.has(host)) continue;
-    for (const pf of host.pfs.values()) if (pf.indexed?.offered) pfs.add(pf);
-  }
-  return [...pfs].flatMap((pf) => [...pf.free].map((slot) => pf.vfs[slot] as Vf));
+    if (host === undefined || lost.has(host) || !host.offered.get(network)) return undefined;
+    for (const pf of host.pfs.values()) {
+      if (!pf.indexed?.offered || !pf.networks.includes(network)) continue;
+      for (const slot of pf.free) {
+        const vf = pf.vfs[slot] as Vf;
+        if (!taken.has(keyOf(vf))) return vf;
+      }
+    }
+    return undefined;
+  };
 }
 
 /** Whether time alone can lead to an event: only then the leader needs its clock. */

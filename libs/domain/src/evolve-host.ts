@@ -61,7 +61,7 @@ export function registerHost(state: State, data: HostRegistered): void {
   };
   state.hosts.set(host.id, host);
   state.hostByOrdinal.push(host);
-  // VMs without VFs may have been reported here before the host was known, or before it was removed.
+  // VMs without VFs may have been reported here before the host was known, or before it was removed (VM-14).
   for (const vm of state.vms.values()) if (vm.hostId === host.id && vm.state !== 'stopped') host.vms.add(vm);
   for (const pf of data.pfs) {
     const made = addPf(state, host, pf);
@@ -69,8 +69,7 @@ export function registerHost(state: State, data: HostRegistered): void {
     if (made.vfs.length > 0) made.wanted = made.vfs.length;
   }
   sortPfs(host);
-  // A VM may have been reported here before its host was, or before it was removed (VM-14).
-  for (const vm of state.vms.values()) if (vm.hostId === host.id && vm.state !== 'stopped') host.vms.add(vm);
+  regroup(state, host);
   refreshHost(state, host);
 }
 
@@ -140,6 +139,7 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       unseen: false,
       unknown: false,
       stranger: isStranger(report, undefined),
+      sharesGroup: false,
     });
   }
   // With the last VF goes the PF's division: what comes after it are new devices. One that only is not shown
@@ -156,6 +156,25 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
     }
   }
   layOut(state, pf, [...byAddress.values()]);
+}
+
+/**
+ * HOST-3: which VFs of the host share their IOMMU group. The host's own word counts, for it sees all its
+ * devices; where it says nothing, two VFs of one group share it.
+ */
+function regroup(state: State, host: Host): void {
+  const members = new Map<number, number>();
+  for (const { report } of host.vfs.values()) {
+    const { iommuGroup } = report;
+    if (iommuGroup !== undefined) members.set(iommuGroup, (members.get(iommuGroup) ?? 0) + 1);
+  }
+  for (const vf of host.vfs.values()) {
+    const { iommuGroup, iommuGroupShared } = vf.report;
+    const shares = iommuGroupShared ?? (iommuGroup !== undefined && (members.get(iommuGroup) as number) > 1);
+    if (shares === vf.sharesGroup) continue;
+    vf.sharesGroup = shares;
+    refreshVf(state, vf);
+  }
 }
 
 /** SCRUB-1, SCRUB-2: a report that says clean for that very allocation frees the VF. */
@@ -220,6 +239,7 @@ export function changeHost(state: State, data: HostChanged): void {
     layOut(state, pf, pf.vfs);
   }
   if (data.rebooted === true) for (const pf of host.pfs.values()) settleAfterOutage(pf);
+  regroup(state, host);
   refreshHost(state, host);
 }
 
@@ -319,6 +339,7 @@ export function virtualizePf(state: State, data: PfVirtualizedEvent): void {
   const reported = new Set(data.vfs.map((vf) => vf.pciAddress));
   const gone = pf.vfs.map((vf) => vf.report.pciAddress).filter((address) => !reported.has(address));
   setVfs(state, pf, data.vfs, gone);
+  regroup(state, pf.host);
 }
 
 /** PF-15: the PF is as its VFs show it, now and with the next report. */
@@ -347,6 +368,7 @@ export function restorePf(state: State, data: { readonly hostId: string; readonl
     [],
     pf.vfs.map((vf) => vf.report.pciAddress),
   );
+  regroup(state, pf.host);
 }
 
 export function loseDriver(state: State, data: { readonly hostId: string; readonly pf: string }): void {

@@ -41,7 +41,7 @@ import { DEFAULT_POLICY, type State } from './state.js';
 /**
  * Version of evolve and of the state's form: a snapshot of another version is ignored. Raise it with either.
  */
-export const STATE_VERSION = '1';
+export const STATE_VERSION = '2';
 
 /**
  * Takes an event into the state, in place, and gives the state back. Total over what decide emits; it never
@@ -199,8 +199,8 @@ function apply(state: State, event: PlacedEvent): void {
       state.l3Networks.set(event.data.l3Id, event.data);
       return;
     case 'NetworkRemoved':
-      state.l3Networks.delete(event.data.id);
-      state.l2Networks.delete(event.data.id);
+      // Where an L2 and an L3 network have one id, the L3 network, which is on the other, goes first.
+      if (!state.l3Networks.delete(event.data.id)) state.l2Networks.delete(event.data.id);
       return;
     case 'ClusterPolicyChanged':
       state.policy = { ...DEFAULT_POLICY, ...state.policy, ...event.data };

@@ -31,7 +31,10 @@ export const describeIdentity = (identity: HardwareIdentity): string =>
   ).join(', ');
 
 /** HOST-7: in use by a VM that does not hold it, or bound to a pass-through driver while nobody holds it. */
-export const isStranger = (report: VfReport, allocation: Allocation | undefined): boolean =>
+export const isStranger = (
+  report: VfReport,
+  allocation: { readonly vm: Pick<Allocation['vm'], 'id'> } | undefined,
+): boolean =>
   report.usedByVmId === undefined
     ? allocation === undefined &&
       report.boundDriver !== undefined &&

@@ -23,6 +23,16 @@ export interface NicPlan {
 
 export const isRefusal = <T extends object>(result: T | Refusal): result is Refusal => 'reason' in result;
 
+type GuestSlot = NicSpec['guestSlot'];
+
+/** The place of a slot as an address: slot 5 is function 0 of device 5 on guest bus 0. */
+const guestAddress = (slot: GuestSlot): string | undefined =>
+  typeof slot === 'number' ? `0000:00:${slot.toString(16).padStart(2, '0')}.0` : slot;
+
+/** Whether two NICs would sit at one place of the guest, however it is written. */
+export const isSameSlot = (one: GuestSlot, other: GuestSlot): boolean =>
+  one !== undefined && guestAddress(one) === guestAddress(other);
+
 /** What a NIC says of itself, to be asked for again: a restart without `nics` (VM-4). */
 export const specOf = (nic: Nic): NicSpec => ({
   nicId: nic.id,
@@ -51,7 +61,7 @@ export function planNics(
   for (const spec of specs) {
     const plan = planNic(state, vmId, spec, macs);
     if (isRefusal(plan)) return plan;
-    const neighbour = plans.find(({ guestSlot }) => guestSlot !== undefined && guestSlot === plan.guestSlot);
+    const neighbour = plans.find(({ guestSlot }) => isSameSlot(guestSlot, plan.guestSlot));
     if (neighbour !== undefined) {
       const message = `guest slot ${plan.guestSlot} is taken by NIC ${neighbour.nicId}`;
       return refusal('NIC_EXISTS', message);

@@ -80,6 +80,13 @@ describe.each(Object.keys(CASES) as RequestType[])('%s', (type) => {
     expect(cluster.events.at(-1)).toBe(outcomes[0]);
   });
 
+  test('[OUT-2 quiet] granted, its outcome carries no message', () => {
+    const cluster = world();
+    const [granted] = CASES[type](cluster);
+    cluster.when(granted);
+    expect(cluster.events.at(-1)?.data).not.toHaveProperty('message');
+  });
+
   test('[OUT-1 refuses] [OUT-2 refuses] refused, it has exactly one outcome: a stable code and a sentence for a person', () => {
     const cluster = world();
     const [, refused] = CASES[type](cluster);

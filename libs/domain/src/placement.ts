@@ -25,6 +25,8 @@ export interface PlacementRequest {
   readonly strategy: Strategy;
   readonly separatePfs: boolean;
   readonly numaNode?: number;
+  /** Whether the host of last time comes before those that the strategy prefers. */
+  readonly returns?: boolean;
 }
 
 export interface Placed {
@@ -67,7 +69,8 @@ function offersEnough(host: Host, counts: ReadonlyMap<string, number>, total: nu
  * Finds a host and a VF for each need, all or none (EX-3).
  *
  * The needs are not empty. Hosts are looked at in the order of the strategy, ties in order of registration;
- * the first on which all needs fit is taken.
+ * the first on which all needs fit is taken. A VM that `returns` has its last host looked at before: its disk
+ * and its caches may be there.
  */
 export function placeVfs(state: State, request: PlacementRequest): Placed | Misfit {
   const { needs, strategy } = request;
@@ -78,19 +81,27 @@ export function placeVfs(state: State, request: PlacementRequest): Placed | Misf
   const scarcest = scarcestNetwork(state, counts);
   if (scarcest === undefined) return fleetMisfit(state, counts, request);
   const needed = scarcest.network === ANY_NETWORK ? needs.length : (counts.get(scarcest.network) as number);
+  const tryOn = (host: Host): Placed | undefined => {
+    const vfs = offersEnough(host, counts, needs.length) ? matchOnHost(host, request) : undefined;
+    if (vfs === undefined) return undefined;
+    const score = host.offered.get(scarcest.network) as number;
+    return { host, vfs, score, candidates: scarcest.capacity.countCandidates(needed) };
+  };
+  const last = lastHost(state, request);
+  const back = last === undefined ? undefined : tryOn(last);
+  if (back !== undefined) return back;
   for (const ordinal of scarcest.capacity.candidates(needed, strategy)) {
     const host = state.hostByOrdinal[ordinal] as Host;
-    if (!offersEnough(host, counts, needs.length)) continue;
-    const vfs = matchOnHost(host, request);
-    if (vfs === undefined) continue;
-    return {
-      host,
-      vfs,
-      score: host.offered.get(scarcest.network) as number,
-      candidates: scarcest.capacity.countCandidates(needed),
-    };
+    const placed = host === last ? undefined : tryOn(host);
+    if (placed !== undefined) return placed;
   }
   return fleetMisfit(state, counts, request);
+}
+
+/** The host on which the first of the NICs had its last VF, where the VM is to return there. */
+function lastHost(state: State, { needs, returns }: PlacementRequest): Host | undefined {
+  if (returns !== true) return undefined;
+  return state.hosts.get(needs.find(({ last }) => last !== undefined)?.last?.hostId ?? '');
 }
 
 /** The asked network with the fewest hosts that offer enough: the shortest list to walk. */
@@ -152,7 +163,13 @@ function placeAmong(
   }
   const fitting = [...known].filter((host) => offersEnough(host, counts, request.needs.length));
   const direction = request.strategy === 'pack' ? 1 : -1;
-  fitting.sort((a, b) => direction * (scoreOf(a, counts) - scoreOf(b, counts)) || a.ordinal - b.ordinal);
+  const last = lastHost(state, request);
+  fitting.sort(
+    (a, b) =>
+      Number(b === last) - Number(a === last) ||
+      direction * (scoreOf(a, counts) - scoreOf(b, counts)) ||
+      a.ordinal - b.ordinal,
+  );
   for (const host of fitting) {
     const vfs = matchOnHost(host, request);
     if (vfs !== undefined) return { host, vfs, score: scoreOf(host, counts), candidates: fitting.length };
@@ -162,8 +179,8 @@ function placeAmong(
 
 /**
  * Gives each need a VF of the host, or undefined when they do not fit together. A matching of needs to PFs
- * with room: greedy in the preferred order, with augmenting paths where an earlier choice is in the way, so
- * that it finds one if there is one.
+ * with room: greedy, each need first to the PF it had, then in the preferred order, with augmenting paths
+ * where an earlier choice is in the way, so that it finds one if there is one.
  */
 export function matchOnHost(
   host: Host,
@@ -175,16 +192,20 @@ export function matchOnHost(
   const room = pfs.map((pf) => (separatePfs ? 1 : pf.free.size));
   /** Needs on each PF. */
   const takers: number[][] = pfs.map(() => []);
+  const own = needs.map((need) => pfs.indexOf(lastPf(host, need) as Pf));
 
   const assign = (need: number, seen: Set<number>): boolean => {
     const { network } = needs[need] as Need;
-    for (const [index, pf] of pfs.entries()) {
+    const take = (index: number): boolean => {
       // A PF that is seen already is being cleared for another need: its room is spoken for.
-      if (seen.has(index) || !pf.networks.includes(network)) continue;
-      if ((room[index] as number) <= (takers[index] as number[]).length) continue;
+      if (seen.has(index) || !(pfs[index] as Pf).networks.includes(network)) return false;
+      if ((room[index] as number) <= (takers[index] as number[]).length) return false;
       (takers[index] as number[]).push(need);
       return true;
-    }
+    };
+    const had = own[need] as number;
+    if (had !== -1 && !isFar(pfs[had] as Pf, request) && take(had)) return true;
+    for (const index of pfs.keys()) if (take(index)) return true;
     for (const [index, pf] of pfs.entries()) {
       if (seen.has(index) || !pf.networks.includes(network)) continue;
       seen.add(index);
@@ -218,6 +239,15 @@ export function matchOnHost(
   return vfs as Vf[];
 }
 
+/** The PF on the host that a NIC had its last VF of. */
+function lastPf(host: Host, { last }: Need): Pf | undefined {
+  return last?.hostId === host.id ? host.vfs.get(last.vf)?.pf : undefined;
+}
+
+/** Whether another NUMA node was asked for. */
+const isFar = (pf: Pf, { numaNode }: Pick<PlacementRequest, 'numaNode'>): boolean =>
+  numaNode !== undefined && pf.report.numaNode !== numaNode;
+
 const isAny = (need: Need | undefined): boolean => need?.network === ANY_NETWORK;
 
 /** The VF that a NIC had, if it is free, else the free VF with the lowest index. */
@@ -243,25 +273,17 @@ function takeVfs(pf: Pf, takers: readonly number[], needs: readonly Need[], vfs:
   }
 }
 
-/**
- * The host's PFs that can serve, the preferred ones first: those of last time, then NUMA node, strategy,
- * address.
- */
-function servingPfs(host: Host, request: Pick<PlacementRequest, 'needs' | 'strategy' | 'numaNode'>): Pf[] {
+/** The host's PFs that can serve, the preferred ones first: by NUMA node, strategy, address. */
+function servingPfs(host: Host, request: Pick<PlacementRequest, 'strategy' | 'numaNode'>): Pf[] {
   const pfs: Pf[] = [];
   for (const pf of host.pfs.values()) if (pf.indexed?.offered) pfs.push(pf);
   if (pfs.length < 2) return pfs;
-  const before = new Set<Pf>();
-  for (const { last } of request.needs) {
-    const vf = last?.hostId === host.id ? host.vfs.get(last.vf) : undefined;
-    if (vf !== undefined) before.add(vf.pf);
-  }
-  const { numaNode } = request;
   const direction = request.strategy === 'pack' ? 1 : -1;
-  const rank = (pf: Pf): number =>
-    (before.has(pf) ? 0 : 1) + (numaNode !== undefined && pf.report.numaNode !== numaNode ? 2 : 0);
   // The map is in order of address, and the sort is stable.
-  return pfs.sort((a, b) => rank(a) - rank(b) || direction * (a.free.size - b.free.size));
+  return pfs.sort(
+    (a, b) =>
+      Number(isFar(a, request)) - Number(isFar(b, request)) || direction * (a.free.size - b.free.size),
+  );
 }
 
 const hostMisfit = (hostId: string, reason: RefusalCode): Misfit => ({

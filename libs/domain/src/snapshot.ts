@@ -41,7 +41,7 @@ function dumpPf(pf: Pf) {
     identityChanged,
     vfs: pf.vfs.map((vf) => [
       vf.report,
-      (vf.unseen ? 1 : 0) | (vf.unknown ? 2 : 0) | (vf.stranger ? 4 : 0),
+      (vf.unseen ? 1 : 0) | (vf.unknown ? 2 : 0) | (vf.stranger ? 4 : 0) | (vf.sharesGroup ? 8 : 0),
       vf.scrub ?? 0,
       vf.quarantinedFor ?? 0,
     ]),
@@ -183,6 +183,7 @@ function restorePf(state: State, host: Host, { vfs, ...saved }: PfDump): void {
         unseen: (flags & 1) !== 0,
         unknown: (flags & 2) !== 0,
         stranger: (flags & 4) !== 0,
+        sharesGroup: (flags & 8) !== 0,
       };
       host.vfs.set(report.pciAddress, vf);
       return vf;

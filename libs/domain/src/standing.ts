@@ -46,9 +46,8 @@ export const isVfFree = (vf: Vf): boolean =>
   !vf.unseen &&
   !vf.unknown &&
   !vf.stranger &&
-  // HOST-3: a device that shares its IOMMU group, or that the host itself uses, cannot be passed to a guest
-  // alone.
-  vf.report.iommuGroupShared !== true &&
+  // HOST-3
+  !vf.sharesGroup &&
   vf.report.hostUse === undefined;
 
 /** Whether the VF is held, or kept out for a scrub: then it belongs to its PF whatever a report says. */

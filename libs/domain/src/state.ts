@@ -63,6 +63,8 @@ export interface Vf {
   unknown: boolean;
   /** In use by somebody who does not hold it (HOST-7). */
   stranger: boolean;
+  /** Another device is in its IOMMU group, so that it cannot be passed to a guest alone (HOST-3). */
+  sharesGroup: boolean;
 }
 
 export type PfWork = 'virtualizing' | 'restoring';

@@ -34,6 +34,11 @@ describe('what an operator sees', () => {
     ]);
   });
 
+  test('[OUT-5 quiet] what is not split has no numbers', () => {
+    const cluster = scenario(reported('h1'));
+    expect(viewPf(cluster.pf('h1', EM1))).toMatchObject({ free: '-', total: '-' });
+  });
+
   test('[OUT-5 acts] what cannot be had now is not available', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 4, { link: 'down' })] }));
     expect(viewPf(cluster.pf('h1', EM1))).toMatchObject({

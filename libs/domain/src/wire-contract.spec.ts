@@ -171,6 +171,13 @@ describe('what goes out', () => {
     }
   });
 
+  test('[OUT-3 quiet] what leaves no event takes no position', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1) }));
+    const { position } = cluster.state;
+    cluster.given(reported('h1', { seq: 2, pfs: ports(1) }), say('Tick', {}));
+    expect(cluster.state.position).toBe(position);
+  });
+
   test('[OUT-1 acts] VfAllocated of a start come before its acceptance, neighbours of one cause', () => {
     const [first, second, third] = log.filter(({ data }) => (data as { vmId?: string }).vmId === 'vm2');
     expect([first?.type, second?.type, third?.type]).toEqual([

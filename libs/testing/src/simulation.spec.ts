@@ -120,9 +120,10 @@ async function converse(seed: number): Promise<Simulation> {
 }
 
 describe('a simulation by a seed', () => {
-  // `VF_TEST_RUNS` multiplies the runs.
-  const runs = Math.max(1, Math.round(60 * Number(process.env['VF_TEST_RUNS'] ?? 1)));
-  test.each(Array.from({ length: runs }, (_, seed) => seed + 1))('seed %i', async (seed) => {
+  // `VF_TEST_RUNS` multiplies the runs, `VF_TEST_SEED` is the first seed.
+  const { VF_TEST_RUNS = 1, VF_TEST_SEED = 1 } = process.env;
+  const runs = Math.max(1, Math.round(60 * Number(VF_TEST_RUNS)));
+  test.each(Array.from({ length: runs }, (_, run) => Number(VF_TEST_SEED) + run))('seed %i', async (seed) => {
     expect(await converse(seed)).toHaveOneOutcomeEach();
   });
 

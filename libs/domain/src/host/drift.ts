@@ -3,7 +3,7 @@ import type { Drift } from '../events.js';
 import { driftKey } from '../evolve.js';
 import { describeIdentity, identityDiffers, identityOf, isStranger } from '../hardware.js';
 import type { HostReported } from '../inputs.js';
-import type { Allocation, Host } from '../state.js';
+import type { Allocation, Host, Vm } from '../state.js';
 
 /**
  * What a report shows that is not as it should be. It is said, and changes nobody's hold (EX-7).
@@ -81,6 +81,28 @@ function unseenVms(host: Host, report: HostReported, released: ReadonlySet<Alloc
     .map((vm) => vm.id)
     .sort()
     .map((vmId) => ({ hostId: report.hostId, vmId, kind: 'VM_UNSEEN' as const }));
+}
+
+/**
+ * Says which drift ends because these allocations do: a device that was unseen while it was in use is in
+ * nobody's use now, and a VM that holds nothing any more is not missed (PF-14, VM-17). A report says it too,
+ * but an agent that sees nothing new sends none.
+ */
+export function resolveReleased(decision: Decision, allocations: readonly Allocation[]): void {
+  const leaving = new Map<Vm, number>();
+  for (const { vm } of allocations) leaving.set(vm, (leaving.get(vm) ?? 0) + 1);
+  for (const { vm, vf } of allocations) {
+    const { host } = vf.pf;
+    if (host.drifts.size === 0) continue;
+    const unseen = host.drifts.get(
+      driftKey({ kind: 'DEVICE_UNSEEN', pf: vf.pf.address, vf: vf.report.pciAddress, vmId: vm.id }),
+    );
+    if (unseen !== undefined) decision.add('DriftResolved', unseen);
+    const missed = host.drifts.get(driftKey({ kind: 'VM_UNSEEN', vmId: vm.id }));
+    if (missed === undefined || leaving.get(vm) !== vm.held) continue;
+    leaving.delete(vm);
+    decision.add('DriftResolved', missed);
+  }
 }
 
 /** Says which drift is new and which has gone; what stands unchanged is not said again. */

@@ -91,7 +91,7 @@ describe('silence', () => {
 });
 
 describe('cordon', () => {
-  test('[HOST-6 refuses] a cordoned host gets no new allocation; what it has stays', () => {
+  test('[HOST-6 acts] [HOST-6 refuses] a cordoned host gets no new allocation; what it has stays', () => {
     const cluster = running();
     const cordon = (cordoned: boolean) => say('HostCordoned', { hostId: 'h1', cordoned });
     cluster.when(cordon(true)).then(expected('HostCordoned', { hostId: 'h1', cordoned: true }));
@@ -103,7 +103,7 @@ describe('cordon', () => {
     cluster.given(cordon(false)).when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
-  test('[HOST-6 refuses] so does a cordoned PF', () => {
+  test('[HOST-6 acts] [HOST-6 refuses] so does a cordoned PF', () => {
     const cluster = running();
     const cordon = (cordoned: boolean) => say('PfCordoned', { ...where, cordoned });
     cluster.when(cordon(true)).then(expected('PfCordoned', { ...where, cordoned: true }));
@@ -111,6 +111,34 @@ describe('cordon', () => {
     cluster.when(start('vm2')).thenRefused('PF_CORDONED');
     cluster.when(cordon(true)).thenIgnored('unchanged');
     cluster.given(cordon(false)).when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+});
+
+describe('cordon, left alone', () => {
+  test('[HOST-6 quiet] what is cordoned already, and hosts beside it, see nothing of it', () => {
+    const cordon = say('HostCordoned', { hostId: 'h1', cordoned: true });
+    const cluster = running().given(reported('h2', { pfs: ports(1) }), cordon);
+    cluster.when(cordon).thenIgnored('unchanged');
+    cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+    expect(cluster.vm('vm2').hostId).toBe('h2');
+    cluster.when(stopped('vm1')).thenTypes('VfReleased', 'VmStopped');
+  });
+
+  test('[HOST-8 quiet] a host with nothing but VMs of vNICs is removed, and nothing is released', () => {
+    const cluster = scenario(reported('h1')).given(start('vm1', { nics: [] }), started('vm1'));
+    cluster
+      .when(say('HostRemovalRequested', { hostId: 'h1' }))
+      .then(expected('HostRemoved', { hostId: 'h1' }));
+  });
+
+  test('[PF-10 acts] a split that is owed is ordered when a silent host is back without news', () => {
+    const down = [port('em1', 0, { link: 'down' })];
+    const cluster = running().given(reported('h1', { bootId: 'boot-2', seq: 1, pfs: down }), tick(95));
+    expect(cluster.events.map(({ type }) => type)).toEqual(['HostLost']);
+    cluster.when(say('PfLinkChanged', { ...where, link: 'up' })).thenTypes('PfLinkChanged');
+    cluster
+      .when(say('HostSeen', { hostId: 'h1', bootId: 'boot-2', seq: 2, digest: 'd' }))
+      .thenTypes('HostBack', 'PfVirtualizationOrdered');
   });
 });
 
@@ -299,6 +327,29 @@ describe('scrubbing', () => {
       }),
       expected('AllocationReleaseDone', request),
     );
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
+  });
+
+  test('[SCRUB-2 refuses] it is handed to nobody, and a clean word for another allocation does not free it', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1), scrubs: true })).given(start('vm1'));
+    const { id } = cluster.allocation('vm1');
+    const scrubbed = (allocationId: string, clean: boolean) =>
+      say('VfScrubbed', { hostId: 'h1', vf: ZERO, allocationId, clean });
+    cluster.given(stopped('vm1'), scrubbed(id, false));
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('quarantined');
+    cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
+    cluster.when(scrubbed('1-deadbeef', true)).thenIgnored('stale');
+    cluster.when(scrubbed(id, false)).thenIgnored('already-quarantined');
+    cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
+  });
+
+  test('[SCRUB-2 quiet] a VF that comes clean is not quarantined', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1), scrubs: true })).given(start('vm1'));
+    const { id } = cluster.allocation('vm1');
+    cluster
+      .given(stopped('vm1'))
+      .when(say('VfScrubbed', { hostId: 'h1', vf: ZERO, allocationId: id, clean: true }))
+      .thenTypes('VfScrubbed');
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
   });
 

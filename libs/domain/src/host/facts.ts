@@ -4,8 +4,9 @@ import type { Input, InputType } from '../inputs.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import { isHostReady } from '../standing.js';
 import type { Allocation, Host, Pf, State, Vm } from '../state.js';
-import { resolveElsewhere } from '../vm/lifecycle.js';
-import { promote } from '../vm/promotion.js';
+import { letGo, resolveElsewhere } from '../vm/lifecycle.js';
+import { promote, supplyOf } from '../vm/promotion.js';
+import { resolveReleased } from './drift.js';
 import { reportOrder } from './report-order.js';
 import { orderSplit } from './report.js';
 
@@ -30,11 +31,16 @@ export const rejectHost = (
 ];
 
 /** Nothing changed since the last report: a sign of life, which brings a lost host back. */
-export function decideSeen(state: State, { data }: Input<'HostSeen'>): readonly DomainEvent[] {
+export function decideSeen(state: State, input: Input<'HostSeen'>): readonly DomainEvent[] {
+  const { data } = input;
   const host = state.hosts.get(data.hostId);
   if (host === undefined || host.lostSince === undefined || host.fenced) return [];
   if (reportOrder(state, host, data) !== 'same-boot') return [];
-  return [{ type: 'HostBack', data: { hostId: host.id, since: isoTime(host.lostSince) } }];
+  const decision = new Decision(state, input.id);
+  decision.add('HostBack', { hostId: host.id, since: isoTime(host.lostSince) });
+  // PF-10: what could not be ordered while the host was silent.
+  for (const pf of host.pfs.values()) if (!pf.identityChanged) orderIfOwed(decision, pf, pf.report);
+  return decision.events;
 }
 
 /** HOST-6. */
@@ -51,7 +57,9 @@ export function decideFenced(state: State, input: Input<'HostFenced'>): readonly
   if (host === undefined) return ignoreHost(input, 'unknown');
   if (host.fenced) return ignoreHost(input, 'already-fenced');
   const decision = new Decision(state, input.id);
-  decision.release(allocationsOfHost(host), 'host-fenced');
+  const allocations = allocationsOfHost(host);
+  decision.release(allocations, 'host-fenced');
+  resolveReleased(decision, allocations);
   const stoppedVms = [...host.vms].map((vm) => vm.id).sort();
   for (const vmId of stoppedVms) resolveElsewhere(decision, state.vms.get(vmId) as Vm);
   return decision.add('HostFenced', {
@@ -97,9 +105,11 @@ export function decideDriverLost(state: State, input: Input<'PfDriverLost'>): re
   const pf = knownPf(state, input.data);
   if (pf === undefined) return ignoreHost(input, 'unknown');
   if (pf.lost) return ignoreHost(input, 'already-lost');
-  return new Decision(state, input.id)
-    .release(allocationsOn(pf), 'pf-driver-lost', true)
-    .add('PfDriverLost', { hostId: pf.host.id, pf: pf.address }).events;
+  const decision = new Decision(state, input.id);
+  const allocations = allocationsOn(pf);
+  decision.release(allocations, 'pf-driver-lost', true);
+  letGo(decision, allocations);
+  return decision.add('PfDriverLost', { hostId: pf.host.id, pf: pf.address }).events;
 }
 
 /** PF-13, PF-10: a link that comes up lets an owed split go on. */
@@ -108,12 +118,16 @@ export function decideLinkChanged(state: State, input: Input<'PfLinkChanged'>): 
   if (pf === undefined) return ignoreHost(input, 'unknown');
   if (pf.report.link === input.data.link) return ignoreHost(input, 'unchanged');
   const decision = new Decision(state, input.id);
-  const { host } = pf;
-  const serves =
-    !pf.lost && !pf.identityChanged && !host.fenced && host.lostSince === undefined && isHostReady(host);
-  if (input.data.link === 'up' && pf.owed && pf.wanted !== undefined && serves)
-    orderSplit(decision, pf, pf.wanted);
+  if (!isSilent(pf.host) && !pf.identityChanged) orderIfOwed(decision, pf, input.data);
   return decision.add('PfLinkChanged', input.data).events;
+}
+
+const isSilent = (host: Host): boolean => host.fenced || host.lostSince !== undefined;
+
+/** PF-10: tells the host to split a PF that is owed its VFs, when nothing about the PF stands against it. */
+function orderIfOwed(decision: Decision, pf: Pf, { link }: { readonly link: Pf['report']['link'] }): void {
+  if (link === 'up' && pf.owed && pf.wanted !== undefined && !pf.lost && isHostReady(pf.host))
+    orderSplit(decision, pf, pf.wanted);
 }
 
 /** HOST-6. */
@@ -133,6 +147,7 @@ export function decidePfAccepted(state: State, input: Input<'PfAccepted'>): read
   for (const drift of pf.host.drifts.values()) {
     if (drift.kind === 'PF_IDENTITY' && drift.pf === pf.address) decision.add('DriftResolved', drift);
   }
+  if (!isSilent(pf.host)) orderIfOwed(decision, pf, pf.report);
   return decision.add('PfAccepted', input.data).events;
 }
 
@@ -149,7 +164,7 @@ export function decideScrubbed(state: State, input: Input<'VfScrubbed'>): readon
     const where = { hostId, pf: vf.pf.address, vf: input.data.vf };
     return decision.add('VfQuarantined', { ...where, allocationId, detail }).events;
   }
-  promote(decision, undefined, [{ ...vf, scrub: undefined, quarantinedFor: undefined }]);
+  promote(decision, undefined, supplyOf([{ ...vf, scrub: undefined, quarantinedFor: undefined }]));
   return decision.add('VfScrubbed', input.data).events;
 }
 
@@ -168,6 +183,7 @@ export function decideAllocationRelease(
   const allocation = state.allocations.get(allocationId);
   if (allocation !== undefined && allocation.vf.pf.host.id === hostId) {
     decision.release([allocation], 'operator');
+    resolveReleased(decision, [allocation]);
     // With its last VF the VM is taken as stopped, and waits for nothing.
     if (allocation.vm.held === 1) resolveElsewhere(decision, allocation.vm);
     promote(decision, allocation.vm.held === 1 ? allocation.vm : undefined);

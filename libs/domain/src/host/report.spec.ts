@@ -143,13 +143,14 @@ describe('readiness', () => {
 });
 
 describe('observations do not take VFs', () => {
-  test('[EX-7 refuses] a report that shows a VF unused, used by another or not at all releases nothing', () => {
+  test('[EX-7 acts] [EX-7 refuses] a report that shows a VF unused, used by another or not at all releases nothing', () => {
     for (const pfs of [ports(2), ports(inUse('vm7')), ports([vf('em1', 1)]), ports(0), [port('em2')]]) {
       const cluster = split().given(start('vm1'), started('vm1'));
       const { id } = cluster.allocation('vm1');
       cluster.given(reported('h1', { seq: 2, pfs, vms: [] }));
       expect(cluster.allocation('vm1').id).toBe(id);
       expect(cluster.events.map(({ type }) => type)).not.toContain('VfReleased');
+      expect(cluster.events.map(({ type }) => type)).toContain('DriftDetected');
     }
   });
 
@@ -372,8 +373,11 @@ describe('devices', () => {
       say('PfLinkChanged', { hostId: 'h1', pf: EM1, link: 'up' }),
     );
     cluster.thenTypes('PfLinkChanged');
-    cluster.given(say('PfAccepted', { hostId: 'h1', pf: EM1 }));
-    cluster.when(boot2(2)).thenTypes('PfVirtualizationOrdered');
+    // PF-10: it is still owed its VFs, and its host may have nothing new to report.
+    cluster
+      .when(say('PfAccepted', { hostId: 'h1', pf: EM1 }))
+      .thenTypes('DriftResolved', 'PfVirtualizationOrdered', 'PfAccepted');
+    cluster.when(boot2(2)).thenNothing();
   });
 
   test('[PF-10 acts] after a reboot with count 0 the host is told to split again', () => {
@@ -437,7 +441,7 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'DriftResolved');
   });
 
-  test('[PF-10 quiet] without a reboot a count of 0 is drift, and is not mended', () => {
+  test('[PF-10 refuses] without a reboot a count of 0 is drift, and is not mended', () => {
     split(4)
       .when(reported('h1', { seq: 2, pfs: ports(0) }))
       .thenTypes('HostChanged', 'DriftDetected');
@@ -460,7 +464,7 @@ describe('devices', () => {
       .thenTypes('HostChanged', 'PfVirtualizationOrdered');
   });
 
-  test('[PF-14 acts] a device unseen while in use is marked, never deleted, and never becomes free by itself', () => {
+  test('[PF-14 acts] [PF-14 refuses] a device unseen while in use is marked, never deleted, and never becomes free by itself', () => {
     const cluster = split().given(start('vm1'), started('vm1'));
     cluster.when(reported('h1', { seq: 2, pfs: ports([vf('em1', 1)]) })).then(
       expected('HostChanged', {
@@ -502,5 +506,46 @@ describe('devices', () => {
       .given(reported('h1', { seq: 3, pfs: ports(2) }))
       .when(start('vm2'))
       .thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[EX-1 quiet] a VF whose holder ends with the boot may be shown by another PF in the same report', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1, 1) })).given(start('vm1'));
+    const moved = [port('em1'), port('em2', [vf('em2', 0), { pciAddress: ZERO, index: 1 }])];
+    cluster.given(reported('h1', { bootId: 'boot-2', seq: 1, pfs: moved }));
+    const nics = [nic('eth0', { physicalNetwork: 'em2' }), nic('eth1', { physicalNetwork: 'em2' })];
+    cluster.when(start('vm2', { nics })).thenTypes('VfAllocated', 'VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[EX-1 acts] one that is held, or waits for its scrub, stays with its PF', () => {
+    for (const scrubs of [false, true]) {
+      const cluster = scenario(reported('h1', { scrubs, pfs: ports(1, 1) })).given(start('vm1'));
+      const moved = [port('em1'), port('em2', [vf('em2', 0), { pciAddress: ZERO, index: 1 }])];
+      const boot = scrubs ? { bootId: 'boot-2', seq: 1 } : { seq: 2 };
+      cluster.given(reported('h1', { ...boot, scrubs, pfs: moved }));
+      expect(cluster.pf('h1', EM2).vfs.map(({ report }) => report.pciAddress)).not.toContain(ZERO);
+    }
+  });
+});
+
+describe('reports that say nothing new', () => {
+  test('[HOST-1 quiet] [HOST-2 quiet] [HOST-9 quiet] the same facts with a later seq leave nothing', () => {
+    const cluster = split();
+    for (const seq of [2, 3, 700]) cluster.when(reported('h1', { seq, pfs: ports(2) })).thenNothing();
+    cluster.when(say('HostSeen', { hostId: 'h1', bootId: 'boot-1', seq: 701, digest: 'd' })).thenNothing();
+  });
+
+  test('[HOST-2 quiet] unsafe interrupts do not matter where there is remapping', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1), unsafeInterruptsAllowed: true }));
+    cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[PF-7 quiet] of a PF that shows no VFs none are made up', () => {
+    const cluster = scenario(reported('h1', { pfs: [port('em1', 0, { totalVfs: 63 })] }));
+    expect(cluster.host('h1').vfs.size).toBe(0);
+  });
+
+  test('[PF-1 quiet] a link that goes is a fact of its own: the PF stays virtualized', () => {
+    const cluster = split().given(say('PfLinkChanged', { hostId: 'h1', pf: EM1, link: 'down' }));
+    expect(viewPf(cluster.pf('h1', EM1))).toMatchObject({ state: 'virtualized', link: 'down' });
   });
 });

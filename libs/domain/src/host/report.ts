@@ -154,7 +154,7 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
   for (const vf of reported.vfs) {
     seen.add(vf.pciAddress);
     const there = known.host.vfs.get(vf.pciAddress);
-    if (there !== undefined && there.pf !== known && isSpokenFor(there)) continue;
+    if (there !== undefined && there.pf !== known && staysSpokenFor(there, released)) continue;
     if (there === undefined || there.pf !== known || vfChanged(there, vf, released)) vfs.push(vf);
   }
   // One that is unseen is gone for good once its holder has let it go, and once it is clean or its PF shows
@@ -186,6 +186,10 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
     ...(gone.length === 0 ? undefined : { goneVfs: gone }),
   };
 }
+
+/** Whether a VF is spoken for once these allocations have ended: where the host scrubs it is, and is dirty. */
+const staysSpokenFor = (vf: Vf, released: ReadonlySet<Allocation>): boolean =>
+  isSpokenFor(vf) && (vf.allocation === undefined || !released.has(vf.allocation) || vf.pf.host.scrubs);
 
 const VF_FIELDS = [
   'index',

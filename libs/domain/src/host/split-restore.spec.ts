@@ -99,7 +99,7 @@ describe('split', () => {
     zstack().given(say('PfDriverLost', where)).when(order(1)).thenRefused('PF_LOST');
   });
 
-  test('[PF-3 refuses] the number of VFs changes only through 0', () => {
+  test('[PF-3 acts] [PF-3 refuses] the number of VFs changes only through 0', () => {
     const cluster = busy();
     const holders = ['vm1', 'vm2'].map((vmId) => ({
       vmId,
@@ -342,5 +342,85 @@ describe('restore', () => {
     const cluster = busy().given(restore(), say('PfRestored', where), stopped('vm1'), stopped('vm2'));
     expect(cluster.pf('h1', EM1).wanted).toBe(0);
     cluster.when(reported('h1', { bootId: 'boot-2', pfs: ports(0) })).thenTypes('HostChanged');
+  });
+});
+
+describe('what the rules of a PF refuse, and what they leave alone', () => {
+  test('[PF-1 refuses] what is not virtualizable is neither split nor restored', () => {
+    zstack().when(order(1, EM3)).thenRefused('PF_NOT_VIRTUALIZABLE');
+    zstack()
+      .when(say('PfRestoreRequested', { hostId: 'h1', pf: EM3 }))
+      .thenRefused('PF_NOT_VIRTUALIZABLE');
+  });
+
+  test('[PF-2 refuses] not beyond the 1,024 VFs that a host may have: its reports could not be read any more', () => {
+    const pfs = [port('em1', 0, { totalVfs: 1024 }), port('em2', 0, { totalVfs: 1024 })];
+    const cluster = scenario(reported('h1', { pfs })).given(order(1000));
+    cluster.when(order(25, EM2)).thenRefused('VF_COUNT_OUT_OF_RANGE');
+    expect(cluster.events[0]?.data).toMatchObject({
+      message: 'host h1 would have 1025 VFs: it can have 1024, and its other PFs have 1000',
+    });
+    cluster.when(order(24, EM2)).thenTypes('PfVirtualizationOrdered');
+  });
+
+  test('[PF-2 quiet] [PF-5 quiet] work on one PF leaves the other as it is', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(0, 2) })).given(order(4));
+    expect(viewPf(cluster.pf('h1', EM2))).toMatchObject({ state: 'virtualized', free: 2 });
+    cluster.given(done(4), say('PfRestoreRequested', where));
+    cluster
+      .when(start('vm1', { nics: [nic('eth0', { physicalNetwork: 'em2' })] }))
+      .thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[PF-3 quiet] a report of the split that is there changes nothing', () => {
+    const cluster = zstack().given(order(3), done(3));
+    cluster.when(done(3)).thenIgnored('already-virtualized');
+    cluster.when(reported('h1', { seq: 2, pfs: ports(3) })).thenNothing();
+  });
+
+  test('[PF-7 refuses] a VF is not taken from another PF because of an address', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(0, 1) })).given(order(1));
+    cluster.when(say('PfVirtualized', { ...where, vfs: [vf('em2', 0)] })).thenRefused('VF_NOT_FREE');
+    expect(cluster.vf('h1', vfAddress('em2', 0)).pf.address).toBe(EM2);
+  });
+
+  test('[PF-11 quiet] another bond, or none, is no reason for a warning', () => {
+    const pfs = [port('em1', 2, { bond: 'b0' }), port('em2', 0, { bond: 'b1' })];
+    scenario(reported('h1', { pfs }))
+      .given(say('ClusterPolicyChanged', { bond: 'reject' }))
+      .when(order(4, EM2))
+      .then(expected('PfVirtualizationOrdered', { hostId: 'h1', pf: EM2, numVfs: 4 }));
+  });
+
+  test('[PF-12 quiet] other hardware, and a guest that is not named, get no warnings', () => {
+    const cluster = zstack().given(order(2));
+    expect(cluster.events[0]?.data).not.toHaveProperty('warnings');
+    cluster.given(done(2), start('vm1', { guestOs: 'Windows Server 2022' }));
+    expect(cluster.events.at(-1)?.data).not.toHaveProperty('warnings');
+    const broadcom = scenario(reported('h1', { pfs: [port('em1', 2, { driver: 'bnx2x' })] }));
+    broadcom.given(start('vm1'));
+    expect(broadcom.events.at(-1)?.data).not.toHaveProperty('warnings');
+  });
+
+  test('[PF-15 refuses] a failure of work that was not ordered is late', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(2) }));
+    cluster.when(say('PfRestoreFailed', { ...where, reason: 'busy' })).thenIgnored('stale');
+    cluster.when(say('PfVirtualizationFailed', { ...where, reason: 'x' })).thenIgnored('stale');
+    expect(viewPf(cluster.pf('h1', EM1)).state).toBe('virtualized');
+  });
+
+  test('[PF-15 quiet] as many VFs as were ordered: no warning and no drift', () => {
+    zstack()
+      .given(order(3))
+      .when(done(3))
+      .then(expected('PfVirtualized', { ...where, vfs: vfs('em1', 3) }));
+  });
+
+  test('[PF-16 refuses] a report of a restore while the PF is being split comes too late', () => {
+    zstack().given(order(3)).when(say('PfRestored', where)).thenRefused('PF_BUSY');
+  });
+
+  test('[PF-16 quiet] a PF that is not split cannot be restored, nor is it drift', () => {
+    zstack().when(say('PfRestored', where)).thenIgnored('already-restored');
   });
 });

@@ -1,9 +1,11 @@
 import { allocationsOn, Decision, holderOf, refusal } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input } from '../inputs.js';
+import { MAX_VFS_PER_HOST } from '../limits.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import { isHostReady, pfState } from '../standing.js';
 import type { Host, Pf, State } from '../state.js';
+import { letGo } from '../vm/lifecycle.js';
 import { ignoreHost, rejectHost } from './facts.js';
 import { orderSplit } from './report.js';
 
@@ -59,6 +61,11 @@ export function decideVirtualize(
     const message = `${nameOf(pf)} can be split into 1 to ${pf.report.totalVfs} VFs, not into ${numVfs}`;
     return reject(refusal('VF_COUNT_OUT_OF_RANGE', message));
   }
+  const others = vfsOfOthers(pf);
+  if (others + numVfs > MAX_VFS_PER_HOST) {
+    const message = `host ${hostId} would have ${others + numVfs} VFs: it can have ${MAX_VFS_PER_HOST}, and its other PFs have ${others}`;
+    return reject(refusal('VF_COUNT_OUT_OF_RANGE', message));
+  }
   if (pf.report.link === 'down') return reject(refusal('PF_LINK_DOWN', `${nameOf(pf)} has no link`));
   const brothers = splitInBond(pf);
   const warnings: string[] = [];
@@ -71,6 +78,14 @@ export function decideVirtualize(
   orderSplit(decision, pf, numVfs, warnings);
   return decision.events;
 }
+
+/** VFs that the other PFs of the host have, or are being split into. */
+const vfsOfOthers = (pf: Pf): number => {
+  let vfs = 0;
+  for (const other of pf.host.pfs.values())
+    if (other !== pf) vfs += other.work === 'virtualizing' ? (other.wanted ?? 0) : other.vfs.length;
+  return vfs;
+};
 
 /** HOST-1, HOST-2: which of the facts is missing. */
 function whyNotReady({ id, iommu }: Host): string {
@@ -186,9 +201,9 @@ export function decideRestore(state: State, input: Input<'PfRestoreRequested'>):
     const message = `${nameOf(pf)} has ${allocations.length} of its VFs in use`;
     return reject(refusal('PF_BUSY', message, allocations.map(holderOf)));
   }
-  return new Decision(state, input.id)
-    .release(allocations, 'pf-restored', true)
-    .add('PfRestoreOrdered', { hostId, pf: pf.address }).events;
+  const decision = new Decision(state, input.id).release(allocations, 'pf-restored', true);
+  letGo(decision, allocations);
+  return decision.add('PfRestoreOrdered', { hostId, pf: pf.address }).events;
 }
 
 /** PF-16: a restore that nobody ordered is accepted, with its forced releases, and drift. */
@@ -201,7 +216,9 @@ export function decideRestored(state: State, input: Input<'PfRestored'>): readon
     return rejectHost(input, 'PF_BUSY', `${nameOf(pf)} is being split: a report of a restore comes too late`);
   }
   const decision = new Decision(state, input.id);
-  decision.release(allocationsOn(pf), 'pf-restored', true);
+  const allocations = allocationsOn(pf);
+  decision.release(allocations, 'pf-restored', true);
+  letGo(decision, allocations);
   if (pf.work !== 'restoring') {
     decision.add('DriftDetected', {
       hostId,

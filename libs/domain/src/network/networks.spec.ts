@@ -260,3 +260,85 @@ describe('MACs', () => {
     expect(cluster.vm('vm1').nics.get('eth0')?.mac).toBe(next);
   });
 });
+
+describe('what the rules of networks leave alone', () => {
+  test('[NET-1 quiet] a VXLAN network without SR-IOV is a network like any other', () => {
+    scenario()
+      .when(l2({ type: 'VxlanNetwork', sriov: false }))
+      .thenTypes('L2NetworkAccepted');
+  });
+
+  test('[NET-2 quiet] an L3 network without SR-IOV may be on any L2 network', () => {
+    scenario(l2({ sriov: false }))
+      .when(l3({ l2Id: 'l2-9', sriov: false }))
+      .thenTypes('L3NetworkAccepted');
+  });
+
+  test('[NET-3 quiet] a NIC that names no network gets any PF, and no VLAN', () => {
+    const cluster = scenario(...networks(), reported('h1', { pfs: ports(0, 1) })).given(
+      start('vm1', { nics: [{ nicId: 'eth0' }] }),
+    );
+    expect(cluster.events[0]?.data).toHaveProperty('vlanId', undefined);
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em2', 0)]);
+  });
+
+  test('[NET-3 refuses] a VF of another physical interface does not do, nor one that no PF goes by', () => {
+    const cluster = scenario(...networks(), reported('h1', { pfs: [port('em2', 4)] }));
+    cluster.when(start('vm1', { nics: [{ nicId: 'eth0', networkId: 'net1' }] })).thenRefused('PF_UNKNOWN');
+    cluster
+      .when(start('vm1', { nics: [{ nicId: 'eth0', networkId: 'net7' }] }))
+      .thenRefused('NETWORK_UNKNOWN');
+  });
+
+  test('[NET-4 acts] once its PF is split, the network has its effect', () => {
+    const cluster = scenario(...networks(), reported('h1'));
+    const asked = start('vm1', { nics: [{ nicId: 'eth0', networkId: 'net1' }] });
+    cluster.when(asked).thenRefused('PF_NOT_VIRTUALIZED');
+    cluster.given(reported('h1', { seq: 2, pfs: ports(1) }));
+    cluster.when(asked).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[NET-4 quiet] enabling SR-IOV orders nothing', () => {
+    scenario(reported('h1')).when(l2()).thenTypes('L2NetworkAccepted');
+  });
+
+  test('[NET-5 quiet] [NET-6 quiet] a vNIC takes all services, and a VF NIC those that it can have', () => {
+    const services = { securityGroups: ['sg-1'], elasticIp: 'eip-1', qos: { inboundMbps: 100 } };
+    const cluster = scenario(...networks(), reported('h1', { pfs: ports(1, 1) }));
+    cluster
+      .when(start('vm1', { nics: [{ nicId: 'eth0', type: 'vnic', networkId: 'net1', ...services }] }))
+      .thenTypes('VmStartAccepted');
+    cluster
+      .when(start('vm2', { nics: [{ nicId: 'eth0', networkId: 'net2', elasticIp: 'eip-1', qos: {} }] }))
+      .thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[NET-7 quiet] a vNIC does not mind, and switched on again the network serves again', () => {
+    const cluster = scenario(...networks(), reported('h1', { pfs: ports(1) }));
+    const asked = (type: 'vf' | 'vnic') =>
+      start(`vm-${type}`, { nics: [{ nicId: 'eth0', type, networkId: 'net1' }] });
+    cluster.given(l3({ l3Id: 'net1', l2Id: 'l2-1', kind: 'flat', sriov: false }));
+    cluster.when(asked('vnic')).thenTypes('VmStartAccepted');
+    cluster.when(asked('vf')).thenRefused('NETWORK_SRIOV_DISABLED');
+    cluster.given(l3({ l3Id: 'net1', l2Id: 'l2-1', kind: 'flat', sriov: true }));
+    cluster.when(asked('vf')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[NET-8 quiet] a network that is used may be defined again', () => {
+    const cluster = scenario(...networks(), reported('h1', { pfs: ports(1) })).given(
+      start('vm1', { nics: [{ nicId: 'eth0', networkId: 'net1' }] }),
+    );
+    cluster.when(l3({ l3Id: 'net1', l2Id: 'l2-1', kind: 'vpc', sriov: true })).thenTypes('L3NetworkAccepted');
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 0)]);
+  });
+
+  test('[NET-8 acts] of an L2 and an L3 network with one id the L3 network goes first', () => {
+    const remove = say('NetworkRemovalRequested', { id: 'n' });
+    const cluster = scenario(l2({ l2Id: 'n' }), l3({ l3Id: 'n', l2Id: 'n' }));
+    cluster.when(remove).thenTypes('NetworkRemoved');
+    expect([cluster.state.l2Networks.has('n'), cluster.state.l3Networks.has('n')]).toEqual([true, false]);
+    cluster.when(remove).thenTypes('NetworkRemoved');
+    expect(cluster.state.l2Networks.size).toBe(0);
+    cluster.when(remove).thenRefused('NETWORK_UNKNOWN');
+  });
+});

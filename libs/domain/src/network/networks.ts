@@ -50,7 +50,8 @@ export function decideNetworkRemoval(
   if (nics > 0)
     return reject('NETWORK_IN_USE', `network ${id} is used by ${nics} NIC${nics === 1 ? '' : 's'}`);
   const users = [...state.l3Networks.values()].filter(({ l2Id }) => l2Id === id).map(({ l3Id }) => l3Id);
-  if (users.length > 0)
+  // Where an L2 and an L3 network have one id, the L3 network is meant: it must go first anyway.
+  if (users.length > 0 && !state.l3Networks.has(id))
     return reject('NETWORK_IN_USE', `L2 network ${id} is used by L3 network ${users.sort().join(', ')}`);
   return [{ type: 'NetworkRemoved', data: { id } }];
 }

@@ -1,14 +1,19 @@
 import fc from 'fast-check';
 import type { History, Move, MoveKind, Shape } from './world.js';
 
+/** Inputs that a run holds at least. */
+export const INPUTS_OF_A_RUN = 1000;
+
 /**
- * How many histories, and from which seed: `VF_TEST_RUNS` multiplies the runs, `VF_TEST_SEED` fixes the seed.
+ * Which runs: each has a seed of its own, one after the other. `VF_TEST_RUNS` multiplies them, `VF_TEST_SEED`
+ * is the first seed. Without it the seed is always the same, so that what fails in `npm test` fails by what
+ * was changed; `npm run test:deep` takes another one each time.
  */
-export function runParameters(runs: number): { readonly numRuns: number; readonly seed: number } {
+export function runsOf(count: number): { readonly first: number; readonly count: number } {
   const { VF_TEST_RUNS, VF_TEST_SEED } = process.env;
   return {
-    numRuns: Math.max(1, Math.round(runs * Number(VF_TEST_RUNS ?? 1))),
-    seed: VF_TEST_SEED === undefined ? Date.now() & 0x7fff_ffff : Number(VF_TEST_SEED),
+    first: Number(VF_TEST_SEED ?? 1),
+    count: Math.max(1, Math.round(count * Number(VF_TEST_RUNS ?? 1))),
   };
 }
 
@@ -17,7 +22,10 @@ const shapes: fc.Arbitrary<Shape> = fc.record({
   hosts: fc.array(
     fc.record({
       scrubs: fc.boolean(),
-      ready: fc.integer({ min: 0, max: 7 }).map((n) => n < 7),
+      ready: fc.integer({ min: 0, max: 7 }).map(
+        (n) => n < 7,
+        (ready) => (ready === true ? 0 : 7),
+      ),
       pfs: fc.array(
         fc.record({
           // Few VFs: want is what promotions, fall-backs and refusals come from.
@@ -127,16 +135,64 @@ const smallShapes: fc.Arbitrary<Shape> = fc.record({
   ),
 });
 
+/** So many moves, and when it shrinks as few as will do. */
+class Moves extends fc.Arbitrary<Move[]> {
+  private readonly whole: fc.Arbitrary<Move[]>;
+  private readonly less: fc.Arbitrary<Move[]>;
+
+  constructor(move: fc.Arbitrary<Move>, least: number, most: number) {
+    super();
+    this.whole = fc.array(move, { minLength: least, maxLength: most, size: 'max' });
+    this.less = fc.array(move, { maxLength: most, size: 'max' });
+  }
+
+  override generate(random: fc.Random, bias: number | undefined): fc.Value<Move[]> {
+    return new fc.Value(this.whole.generate(random, bias).value, undefined);
+  }
+
+  override canShrinkWithoutContext(value: unknown): value is Move[] {
+    return this.less.canShrinkWithoutContext(value);
+  }
+
+  override shrink(value: Move[], context: unknown): fc.Stream<fc.Value<Move[]>> {
+    return this.less.shrink(value, context);
+  }
+}
+
+/** What histories are made of: conversations that make sense, that do not, and that want more than there is. */
+const KINDS = [
+  ['sane', SANE, shapes],
+  ['insane', INSANE, shapes],
+  ['wanting', WANT, smallShapes],
+] as const;
+export type HistoryKind = (typeof KINDS)[number][0];
+
 const histories = (
   weights: Partial<Record<MoveKind, number>>,
-  shape: fc.Arbitrary<Shape> = shapes,
-): fc.Arbitrary<History> =>
-  fc.record({
-    shape,
-    moves: fc.array(moves(weights), { minLength: 20, maxLength: 200, size: 'max' }),
-  });
+  shape: fc.Arbitrary<Shape>,
+  least: number,
+  most: number,
+): fc.Arbitrary<History> => fc.record({ shape, moves: new Moves(moves(weights), least, most) });
 
-export const saneHistories = histories(SANE);
-export const insaneHistories = histories(INSANE);
-export const wantingHistories = histories(WANT, smallShapes);
-export const anyHistory: fc.Arbitrary<History> = fc.oneof(saneHistories, insaneHistories, wantingHistories);
+/** A run by its seed: the kind of its histories, and whether it is one long one or several on other fleets. */
+export function runBySeed(seed: number): {
+  readonly kind: HistoryKind;
+  readonly histories: fc.Arbitrary<History>;
+  readonly count: number;
+} {
+  const [kind, weights, shape] = KINDS[seed % KINDS.length] as (typeof KINDS)[number];
+  const count = [10, 5, 2, 1][Math.floor(seed / KINDS.length) % 4] as number;
+  const length = INPUTS_OF_A_RUN / count;
+  return { kind, count, histories: histories(weights, shape, length, length) };
+}
+
+const [saneHistories, ...otherHistories] = KINDS.map(([, weights, shape]) =>
+  histories(weights, shape, 20, 200),
+) as [fc.Arbitrary<History>, ...fc.Arbitrary<History>[]];
+export { saneHistories };
+export const anyHistory: fc.Arbitrary<History> = fc.oneof(saneHistories, ...otherHistories);
+
+/** Histories of every kind and length, for one that is known to be shrunk. */
+export const shrinkable: fc.Arbitrary<History> = fc.oneof(
+  ...KINDS.map(([, weights, shape]) => histories(weights, shape, 0, INPUTS_OF_A_RUN)),
+);

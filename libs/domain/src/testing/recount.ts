@@ -66,6 +66,15 @@ export function recount(state: State): readonly string[] {
           host.vfs.get(vf.report.pciAddress) === vf,
           true,
         );
+        const { iommuGroup: group, iommuGroupShared } = vf.report;
+        const neighbours = [...host.vfs.values()].filter(
+          (other) => other !== vf && group !== undefined && other.report.iommuGroup === group,
+        );
+        same(
+          `whether ${vf.report.pciAddress} shares its IOMMU group`,
+          vf.sharesGroup,
+          iommuGroupShared ?? neighbours.length > 0,
+        );
         if (isVfFree(vf)) free.push(slot);
         if (vf.allocation !== undefined) held++;
         if (vf.scrub !== undefined && state.scrubbing.get(vf.scrub.allocationId) === vf)

@@ -1,6 +1,8 @@
 import { Decision, holderOf, refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, HolderRef, StartedNic } from '../events.js';
+import { isStranger } from '../hardware.js';
 import type { Input } from '../inputs.js';
+import { MAX_NICS_PER_VM } from '../limits.js';
 import { planNics, isRefusal, startedNic } from '../nic-plan.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import type { State, Vf, Vm } from '../state.js';
@@ -28,6 +30,11 @@ export function decideAdopted(
   const host = state.hosts.get(hostId);
   if (host === undefined) return reject('HOST_UNKNOWN', `host ${hostId} has never reported`);
   if (host.fenced) return reject('HOST_LOST', `host ${hostId} is fenced: nothing runs there`);
+  const ids = new Set([...(vm?.nics.keys() ?? []), ...input.data.nics.map(({ nicId }) => nicId)]);
+  if (ids.size > MAX_NICS_PER_VM) {
+    const message = `VM ${vmId} would have ${ids.size} NICs, with those that are known of it; ${MAX_NICS_PER_VM} is the most`;
+    return reject('NIC_EXISTS', message);
+  }
   const vfs: Vf[] = [];
   for (const nic of input.data.nics) {
     const vf = host.vfs.get(nic.vf);
@@ -48,6 +55,8 @@ export function decideAdopted(
     ) {
       return reject('VF_NOT_FREE', `VF ${nic.vf} is not free to be adopted`);
     }
+    if (vf.report.hostUse !== undefined)
+      return reject('VF_NOT_FREE', `VF ${nic.vf} is used by host ${hostId} itself: ${vf.report.hostUse}`);
     if (vf.pf.work === 'restoring')
       return reject('PF_RESTORING', `VF ${nic.vf} is of PF ${vf.pf.address}, which is being restored`);
     vfs.push(vf);
@@ -68,6 +77,12 @@ export function decideAdopted(
     const plan = { ...plans[index], networkId, vlanId } as (typeof plans)[number];
     const allocationId = decision.allocate({ id: vmId, tenant }, plan, vf, 'adopted');
     nics.push(startedNic(plan, { allocationId, pf: vf.pf.address, vf: vf.report.pciAddress }));
+  }
+  // HOST-7: whoever has it is its holder now.
+  for (const drift of host.drifts.values()) {
+    const vf = vfs.find(({ report }) => drift.kind === 'USED_BY_STRANGER' && report.pciAddress === drift.vf);
+    if (vf !== undefined && !isStranger(vf.report, { vm: { id: vmId } }))
+      decision.add('DriftResolved', drift);
   }
   return decision.add('VmAdopted', withGeneration({ vmId, hostId, tenant, nics }, generation)).events;
 }

@@ -34,6 +34,41 @@ describe('started, rebooted, pinned', () => {
       .thenIgnored('already-stopped');
   });
 
+  test('[VM-5 quiet] of a VM that does not run, a reboot says nothing', () => {
+    const cluster = running().given(stopped('vm1'));
+    cluster.when(say('VmRebooted', { vmId: 'vm1' })).thenIgnored('already-stopped');
+    cluster.when(say('VmRebooted', { vmId: 'vm9' })).thenIgnored('unknown');
+  });
+
+  test('[VM-11 quiet] a VM that holds none has not', () => {
+    const cluster = twoHosts().given(
+      start('vm1', { nics: [{ nicId: 'eth0', type: 'vnic' }] }),
+      started('vm1'),
+    );
+    expect(viewVm(cluster.vm('vm1')).memoryPinned).toBe(false);
+  });
+
+  test('[VM-9 quiet] a running VM that never had a VF moves as it likes', () => {
+    const cluster = twoHosts().given(
+      start('vm1', { nics: [{ nicId: 'eth0', type: 'vnic' }] }),
+      started('vm1'),
+    );
+    for (const kind of ['live', 'storage'] as const)
+      cluster.when(say('VmMigrationRequested', { vmId: 'vm1', kind })).thenTypes('VmMigrationAllowed');
+  });
+
+  test('[VM-15 quiet] a VM that was destroyed may be started', () => {
+    const cluster = running().given(say('VmDestroyed', { vmId: 'vm1' }));
+    cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[VM-16 refuses] a late word of the boot before does not make it run', () => {
+    const cluster = running().given(reported('h1', { bootId: 'boot-2', pfs: ports(2), vms: [] }));
+    expect(cluster.vm('vm1').state).toBe('stopped');
+    cluster.when(started('vm1', { hostId: 'h1', bootId: 'boot-1' })).thenIgnored('stale');
+    expect(cluster.vm('vm1').state).toBe('stopped');
+  });
+
   test('[VM-11 acts] a VM that holds a VF has its memory pinned', () => {
     const cluster = running();
     expect(viewVm(cluster.vm('vm1'))).toMatchObject({ memoryPinned: true, migratable: false });
@@ -182,7 +217,7 @@ describe('generations', () => {
     cluster.when(stopped('vm1', { generation: 2 })).thenTypes('VfReleased', 'VmStopped');
   });
 
-  test('[VM-13 acts] the same generation, a newer one and none are taken', () => {
+  test('[VM-13 acts] [VM-13 quiet] the same generation, a newer one and none are taken', () => {
     second()
       .when(stopped('vm1', { generation: 2 }))
       .thenTypes('VfReleased', 'VmStopped');
@@ -260,10 +295,41 @@ describe('a VM that is reported elsewhere', () => {
     elsewhere()
       .when(say('VmMigrated', { vmId: 'vm1', hostId: 'h1' }))
       .thenTypes('DriftResolved', 'VmMigrated');
-    elsewhere()
-      .given(say('VmNicDetachRequested', { vmId: 'vm1', nicId: 'eth0' }))
-      .when(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }))
-      .thenTypes('DriftResolved', 'VmMigrated');
+    elsewhere().when(stopped('vm1')).thenTypes('VfReleased', 'DriftResolved', 'VmStopped');
+  });
+
+  test('[VM-14 acts] with its last VF detached, or taken by force, it is where it was reported', () => {
+    const elsewhere = () => running().given(say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }));
+    const detached = elsewhere().when(say('VmNicDetachRequested', { vmId: 'vm1', nicId: 'eth0' }));
+    detached.thenTypes('VfReleased', 'DriftResolved', 'VmMigrated', 'VmNicDetached');
+    expect(detached.vm('vm1').hostId).toBe('h2');
+    detached.given(say('VmNicAttachRequested', { vmId: 'vm1', nic: nic('eth0') }));
+    expect(detached.allocation('vm1').vf.pf.host.id).toBe('h2');
+    for (const lost of [
+      say('PfDriverLost', { hostId: 'h1', pf: EM1 }),
+      say('PfRestoreRequested', { hostId: 'h1', pf: EM1 }),
+      say('PfRestored', { hostId: 'h1', pf: EM1 }),
+    ]) {
+      const cluster = elsewhere().when(lost);
+      expect(cluster.events.map(({ type }) => type).slice(0, 3)).toEqual([
+        'VfReleased',
+        'DriftResolved',
+        'VmMigrated',
+      ]);
+      expect(cluster.vm('vm1').hostId).toBe('h2');
+    }
+  });
+
+  test('[VM-14 quiet] with a VF left it is still here', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(2) }), reported('h2')).given(
+      start('vm1', { hostId: 'h1', nics: [nic('eth0'), nic('eth1')] }),
+      started('vm1'),
+      say('VmMigrated', { vmId: 'vm1', hostId: 'h2' }),
+    );
+    cluster
+      .when(say('VmNicDetachRequested', { vmId: 'vm1', nicId: 'eth0' }))
+      .thenTypes('VfReleased', 'VmNicDetached');
+    expect(cluster.vm('vm1')).toMatchObject({ hostId: 'h1', elsewhere: 'h2' });
   });
 
   test('[VM-14 acts] a stopped VM may be reported anywhere', () => {
@@ -397,6 +463,53 @@ describe('lost VMs', () => {
     expect(cluster.events[0]?.data).toMatchObject({ hostId: 'h1', allocationId: id });
   });
 
+  test('[VM-17 acts] the operator ends the drift with the allocation, and so does any end of the VM', () => {
+    const missed = () => running().given(reported('h1', { seq: 2, pfs: ports(2), vms: [] }));
+    const drift = { hostId: 'h1', vmId: 'vm1', kind: 'VM_UNSEEN' } as const;
+    const cluster = missed();
+    const { id } = cluster.allocation('vm1');
+    const about = { hostId: 'h1', allocationId: id, reason: 'gone' };
+    cluster
+      .when(say('AllocationReleaseRequested', about))
+      .then(
+        released({ allocationId: id, vmId: 'vm1', reason: 'operator' }),
+        expected('DriftResolved', drift),
+        expected('AllocationReleaseDone', about),
+      );
+    cluster.when(reported('h1', { seq: 3, pfs: ports(2), vms: [] })).thenNothing();
+    missed().when(stopped('vm1')).thenTypes('VfReleased', 'DriftResolved', 'VmStopped');
+    missed()
+      .when(say('HostFenced', { hostId: 'h1' }))
+      .thenTypes('VfReleased', 'DriftResolved', 'HostFenced');
+  });
+
+  test('[VM-17 refuses] an allocation that is not there cannot be released', () => {
+    running()
+      .when(say('AllocationReleaseRequested', { hostId: 'h1', allocationId: '9-deadbeef', reason: 'gone' }))
+      .thenRefused('ALLOCATION_UNKNOWN');
+  });
+
+  test('[VM-17 quiet] a VM without VFs, one that is only starting, and a report without a list are no drift', () => {
+    const report = (vms?: readonly string[]) => reported('h1', { seq: 2, pfs: ports(2), vms });
+    running().when(report(undefined)).thenNothing();
+    twoHosts()
+      .given(start('vm1', { hostId: 'h1' }))
+      .when(report([]))
+      .thenNothing();
+    twoHosts()
+      .given(start('vm1', { hostId: 'h1', nics: [] }), started('vm1'))
+      .when(report([]))
+      .thenNothing();
+  });
+
+  test('[PF-14 acts] the end of its VM ends the drift of a device that is unseen', () => {
+    const cluster = running().given(reported('h1', { seq: 2, pfs: ports([]) }));
+    expect(cluster.host('h1').drifts.size).toBe(2);
+    cluster.when(stopped('vm1'));
+    cluster.thenTypes('VfReleased', 'DriftResolved', 'VmStopped');
+    expect(cluster.events[1]?.data).toMatchObject({ kind: 'DEVICE_UNSEEN', vf: ZERO, vmId: 'vm1' });
+  });
+
   test('[EX-4 refuses] a release that names another allocation, or another host, changes nothing', () => {
     const cluster = running();
     const old = cluster.allocation('vm1').id;
@@ -444,6 +557,13 @@ describe('adoption', () => {
         mac: '52:54:00:00:00:01',
         reason: 'adopted',
       }),
+      expected('DriftResolved', {
+        hostId: 'h1',
+        pf: EM1,
+        vf: ZERO,
+        kind: 'USED_BY_STRANGER',
+        observed: 'vm1',
+      }),
       expected('VmAdopted', {
         vmId: 'vm1',
         hostId: 'h1',
@@ -458,7 +578,7 @@ describe('adoption', () => {
       .when(
         reported('h1', { seq: 2, pfs: ports(vfs('em1', 2, { 0: { usedByVmId: 'vm1' } }), 1), vms: ['vm1'] }),
       )
-      .thenTypes('DriftResolved');
+      .thenNothing();
     cluster.when(adopt()).thenIgnored('already-running');
   });
 
@@ -494,6 +614,25 @@ describe('adoption', () => {
       .given(say('PfRestoreRequested', { hostId: 'h1', pf: EM1 }))
       .when(adopt())
       .thenRefused('PF_RESTORING');
+  });
+
+  test('[VM-19 refuses] a VF that the host itself uses, and more NICs than a VM may have', () => {
+    const used = vfs('em1', 1, { 0: { hostUse: 'bridge' } });
+    scenario(reported('h1', { pfs: ports(used) }))
+      .when(adopt())
+      .thenRefused('VF_NOT_FREE');
+    const many = Array.from({ length: 64 }, (_, index) => nic(`nic${index}`, { type: 'vnic' }));
+    living()
+      .given(start('vm1', { nics: many }), stopped('vm1'))
+      .when(adopt())
+      .thenRefused('NIC_EXISTS');
+  });
+
+  test('[VM-19 quiet] a VM that runs already is not adopted again', () => {
+    const cluster = living().given(start('vm1', { nics: [nic()] }));
+    cluster.when(adopt()).thenIgnored('already-running');
+    cluster.given(started('vm1')).when(adopt()).thenIgnored('already-running');
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 1)]);
   });
 
   test('[VM-19 acts] [OUT-4 acts] the VLAN of a network that is defined is told', () => {

@@ -1,7 +1,8 @@
 import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, EventType, ReleaseReason } from '../events.js';
+import { resolveReleased } from '../host/drift.js';
 import type { Input, VmInputType } from '../inputs.js';
-import type { State, Vm } from '../state.js';
+import type { Allocation, State, Vm } from '../state.js';
 import { promote } from './promotion.js';
 
 /** A VM fact that changes nothing. */
@@ -27,7 +28,9 @@ export function decideEnd(
   input: Input<'VmStopped' | 'VmStartAborted' | 'VmDestroyed'>,
 ): readonly DomainEvent[] {
   const decision = new Decision(state, input.id);
-  decision.release(allocationsOf(vm), REASONS[input.type]);
+  const allocations = allocationsOf(vm);
+  decision.release(allocations, REASONS[input.type]);
+  resolveReleased(decision, allocations);
   resolveElsewhere(decision, vm);
   // What comes after the outcome would not be part of it: who waited for a VF gets it before.
   promote(decision, vm);
@@ -46,6 +49,20 @@ export function resolveElsewhere(decision: Decision, vm: Vm): void {
     kind: 'VM_ELSEWHERE',
     expected: vm.hostId,
   });
+}
+
+/**
+ * What else ends with allocations that leave their VMs running: drift about them, and, with the last of a VM
+ * that was reported elsewhere, what kept it here (VM-14): it is where it was reported.
+ */
+export function letGo(decision: Decision, allocations: readonly Allocation[]): void {
+  resolveReleased(decision, allocations);
+  for (const vm of new Set(allocations.map((allocation) => allocation.vm))) {
+    const leaving = allocations.filter((allocation) => allocation.vm === vm).length;
+    if (vm.elsewhere === undefined || leaving < vm.held) continue;
+    resolveElsewhere(decision, vm);
+    decision.add('VmMigrated', { vmId: vm.id, hostId: vm.elsewhere });
+  }
 }
 
 /** A start that was accepted, or a VM that runs already, is reported started. */

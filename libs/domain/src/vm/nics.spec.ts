@@ -119,6 +119,32 @@ describe('attach and detach', () => {
     running().given(stopped('vm1')).when(detach('vm1')).thenTypes('VmNicDetached');
   });
 
+  test('[VM-6 refuses] a guest slot is one place, whether as a number or as an address', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(3) })).given(
+      start('vm1', { nics: [nic('eth0', { guestSlot: 5 })] }),
+      started('vm1'),
+    );
+    cluster.when(attach('vm1', nic('eth1', { guestSlot: '0000:00:05.0' }))).thenRefused('NIC_EXISTS');
+    cluster.given(stopped('vm1'));
+    cluster
+      .when(start('vm1', { nics: [nic('eth0'), nic('eth1', { guestSlot: '0000:00:05.0' })] }))
+      .thenRefused('NIC_EXISTS');
+  });
+
+  test('[VM-7 refuses] a NIC that the VM does not have is not detached', () => {
+    running().when(detach('vm1', 'eth7')).thenRefused('NIC_UNKNOWN');
+    running().when(detach('vm9')).thenRefused('VM_UNKNOWN');
+  });
+
+  test('[VM-8 quiet] to the type it has already: accepted, and nothing is different', () => {
+    const cluster = running().given(stopped('vm1'));
+    cluster
+      .when(say('VmNicTypeChangeRequested', { vmId: 'vm1', nicId: 'eth0', type: 'vf' }))
+      .then(expected('VmNicTypeChanged', { vmId: 'vm1', nicId: 'eth0', type: 'vf' }));
+    cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+    expect(cluster.holds('vm1')).toEqual([ZERO]);
+  });
+
   test('[VM-8 acts] [VM-8 refuses] the type changes only while the VM is stopped', () => {
     const cluster = running();
     const change = (type: 'vf' | 'vnic', nicId = 'eth0') =>

@@ -1,15 +1,14 @@
 import { Decision, refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input, NicSpec } from '../inputs.js';
-import { isRefusal, planNics, startedNic } from '../nic-plan.js';
+import { MAX_NICS_PER_VM } from '../limits.js';
+import { isRefusal, isSameSlot, planNics, startedNic } from '../nic-plan.js';
 import { isPlaced, placeVfs, type Misfit } from '../placement.js';
 import type { Nic, State, Vm } from '../state.js';
 import { explainMisfit } from './misfit-message.js';
+import { letGo } from './lifecycle.js';
 import { promote } from './promotion.js';
 import { overQuota } from './quota.js';
-
-/** NICs of a VM (rules.md, Limits). */
-const MAX_NICS = 64;
 
 type AttachInput = Input<'VmNicAttachRequested'>;
 
@@ -51,7 +50,7 @@ export function decideAttach(state: State, vm: Vm, input: AttachInput): readonly
     return attachFailed(input, refusal('NIC_EXISTS', `VM ${vm.id} has a NIC ${spec.nicId} already`));
   }
   const neighbour = [...vm.nics.values()].find(
-    (nic) => nic.id !== spec.nicId && spec.guestSlot !== undefined && nic.guestSlot === spec.guestSlot,
+    (nic) => nic.id !== spec.nicId && isSameSlot(nic.guestSlot, spec.guestSlot),
   );
   if (neighbour !== undefined) {
     return attachFailed(
@@ -59,10 +58,10 @@ export function decideAttach(state: State, vm: Vm, input: AttachInput): readonly
       refusal('NIC_EXISTS', `guest slot ${spec.guestSlot} is taken by NIC ${neighbour.id}`),
     );
   }
-  if (known === undefined && vm.nics.size >= MAX_NICS) {
+  if (known === undefined && vm.nics.size >= MAX_NICS_PER_VM) {
     return attachFailed(
       input,
-      refusal('NIC_EXISTS', `VM ${vm.id} has ${MAX_NICS} NICs, which is the most it can have`),
+      refusal('NIC_EXISTS', `VM ${vm.id} has ${MAX_NICS_PER_VM} NICs, which is the most it can have`),
     );
   }
   const plans = planNics(state, vm.id, [
@@ -122,7 +121,10 @@ export function decideDetach(
     return [{ type: 'VmNicDetachFailed', data: withGeneration({ vmId, nicId, ...why }, generation) }];
   }
   const decision = new Decision(state, input.id);
-  if (nic.allocation !== undefined) decision.release([nic.allocation], 'nic-detached');
+  if (nic.allocation !== undefined) {
+    decision.release([nic.allocation], 'nic-detached');
+    letGo(decision, [nic.allocation]);
+  }
   promote(decision);
   return decision.add('VmNicDetached', withGeneration({ vmId, nicId }, generation)).events;
 }

@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { viewVm } from '../views.js';
+import { viewVf, viewVm } from '../views.js';
 import {
   allocated,
   EM1,
-  EM2,
   host,
   macOf,
   networks,
@@ -17,6 +16,7 @@ import {
   stopped,
   vf,
   vfAddress,
+  vfs,
 } from '../testing/fleet.js';
 import { expected, say, scenario } from '../testing/scenario.js';
 
@@ -166,7 +166,7 @@ describe('exclusivity', () => {
       .thenRefused('VM_RUNNING_ELSEWHERE');
   });
 
-  test('[EX-5 acts] after a stop the VM starts on another host', () => {
+  test('[EX-5 quiet] a VM that stopped holds nothing, and starts on another host', () => {
     const cluster = scenario(reported('h1', { pfs: ports(1) }), reported('h2', { pfs: ports(1) }));
     cluster.given(start('vm1', { hostId: 'h1' }), stopped('vm1'), start('vm1', { hostId: 'h2' }));
     expect(cluster.allocation('vm1').vf.pf.host.id).toBe('h2');
@@ -236,7 +236,7 @@ describe('placement of a start', () => {
     cluster.when(start('vm2', { nics: [] })).thenTypes('VmStartAccepted');
   });
 
-  test('[VM-1 acts] without VF NICs any host serves that is neither lost nor cordoned nor fenced', () => {
+  test('[VM-1 acts] [VM-1 refuses] without VF NICs any host serves that is neither lost nor cordoned nor fenced', () => {
     const cluster = scenario(reported('h1'), reported('h2'), reported('h3')).given(
       say('HostCordoned', { hostId: 'h1', cordoned: true }),
       say('HostFenced', { hostId: 'h2' }),
@@ -607,19 +607,160 @@ describe('which code where', () => {
     cluster.when(start('vm1')).thenRefused('HOST_LOST');
   });
 
-  test('[HOST-3 refuses] a VF that the host uses, or that shares its IOMMU group, is not free; one that is merely up is', () => {
-    const pfs = [
-      port('em1', [
-        vf('em1', 0, { hostUse: 'address' }),
-        vf('em1', 1, { iommuGroupShared: true, iommuGroup: 7 }),
-        vf('em1', 2, { boundDriver: 'ixgbevf', iommuGroup: 8, iommuGroupShared: false }),
-      ]),
-      port('em2', 0),
-    ];
-    const cluster = scenario(reported('h1', { pfs })).given(start('vm1'));
-    expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 2)]);
-    cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
-    expect(cluster.pf('h1', EM2).vfs).toEqual([]);
+  describe('what is tied to the host', () => {
+    const one = (fields: object) => scenario(reported('h1', { pfs: ports(vfs('em1', 2, { 0: fields })) }));
+
+    test('[HOST-3 acts] the next VF is taken instead', () => {
+      for (const fields of [
+        { hostUse: 'address' },
+        { hostUse: 'route' },
+        { hostUse: 'bond' },
+        { hostUse: 'bridge' },
+        { hostUse: 'other' },
+        { iommuGroupShared: true, iommuGroup: 7 },
+      ]) {
+        const cluster = one(fields).given(start('vm1'));
+        expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 1)]);
+        expect(viewVf(cluster.vf('h1', vfAddress('em1', 0))).state).toBe('unavailable');
+      }
+    });
+
+    test('[HOST-3 refuses] there is no other VF', () => {
+      one({ hostUse: 'bridge' }).given(start('vm1')).when(start('vm2')).thenRefused('VF_EXHAUSTED');
+    });
+
+    test('[HOST-3 refuses] two VFs of one IOMMU group share it, on one PF or on two, until one of them goes', () => {
+      const grouped = (seq: number, em1: object, em2: object[]) =>
+        reported('h1', {
+          seq,
+          pfs: ports(
+            vfs('em1', 1, { 0: em1 }),
+            em2.map((fields, index) => vf('em2', index, fields)),
+          ),
+        });
+      const cluster = scenario(grouped(1, { iommuGroup: 7 }, [{ iommuGroup: 7 }, { iommuGroup: 8 }]));
+      const any = (vmId: string) => start(vmId, { nics: [{ nicId: 'eth0' }] });
+      cluster.given(any('vm1'));
+      expect(cluster.holds('vm1')).toEqual([vfAddress('em2', 1)]);
+      cluster.when(any('vm2')).thenRefused('VF_EXHAUSTED');
+      cluster.given(grouped(2, { iommuGroup: 7 }, [{ iommuGroup: 9 }, { iommuGroup: 8 }]));
+      cluster.given(any('vm2'), any('vm3'));
+      expect([...cluster.holds('vm2'), ...cluster.holds('vm3')].sort()).toEqual([
+        vfAddress('em1', 0),
+        vfAddress('em2', 0),
+      ]);
+    });
+
+    test('[HOST-3 quiet] a VF that is merely up is free, and so is one of which its host says that it is alone', () => {
+      const cluster = scenario(
+        reported('h1', {
+          pfs: ports(
+            vfs('em1', 2, {
+              0: { boundDriver: 'ixgbevf', iommuGroup: 8 },
+              1: { iommuGroup: 8, iommuGroupShared: false },
+            }),
+          ),
+        }),
+      );
+      cluster.given(start('vm1'));
+      expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 1)]);
+      one({ boundDriver: 'ixgbevf', iommuGroup: 8 })
+        .when(start('vm1'))
+        .thenTypes('VfAllocated', 'VmStartAccepted');
+    });
+  });
+});
+
+describe('what the rules of a start leave alone', () => {
+  const vnic = { nicId: 'eth0', type: 'vnic' } as const;
+
+  test('[VM-1 quiet] [EX-1 quiet] [EX-2 quiet] [EX-3 quiet] [EX-4 quiet] a VM of vNICs takes no VF and has no token', () => {
+    const cluster = oneVf().given(
+      start('vm1', { nics: [vnic, { nicId: 'eth1', type: 'vnic' }] }),
+      started('vm1'),
+    );
+    expect(cluster.log.map(({ type }) => type)).toEqual(['HostRegistered', 'VmStartAccepted', 'VmStarted']);
+    expect(JSON.stringify(cluster.log)).not.toContain('allocationId');
+    cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[VM-2 quiet] the last VF is a VF: who gets it hears of no shortage', () => {
+    oneVf().when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[VM-3 refuses] a late end, of an earlier generation or of a VM that is not known, releases nothing', () => {
+    const cluster = oneVf().given(start('vm1', { generation: 2 }));
+    cluster.when(stopped('vm1', { generation: 1 })).thenIgnored('stale');
+    cluster.when(say('VmDestroyed', { vmId: 'vm1', generation: 1 })).thenIgnored('stale');
+    cluster.when(say('VmStartAborted', { vmId: 'vm9' })).thenIgnored('unknown');
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 0)]);
+  });
+
+  test('[VM-4 quiet] a NIC that is new with this start has nothing to keep', () => {
+    const cluster = twoVfs().given(start('vm1'), stopped('vm1'));
+    cluster.given(start('vm1', { nics: [nic('eth1')] }));
+    expect([...cluster.vm('vm1').nics.keys()]).toEqual(['eth1']);
+    expect(cluster.vm('vm1').nics.get('eth1')?.mac).toBe(macOf('vm1', 'eth1'));
+  });
+
+  test('[EX-5 acts] a NIC that is attached gets its VF on the host where the others are, though another has more', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(2) }), reported('h2', { pfs: ports(9) })).given(
+      start('vm1', { hostId: 'h1' }),
+      started('vm1'),
+      say('ClusterPolicyChanged', { strategy: 'spread' }),
+      say('VmNicAttachRequested', { vmId: 'vm1', nic: nic('eth1') }),
+    );
+    expect(cluster.allocation('vm1', 'eth1').vf.pf.host.id).toBe('h1');
+  });
+
+  test('[OUT-6 quiet] who does not ask for separate PFs gets no bond hints, and the VFs of one PF', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(4, 2) })).given(
+      start('vm1', { nics: [{ nicId: 'eth0' }, { nicId: 'eth1' }] }),
+    );
+    expect(cluster.events.at(-1)?.data).not.toHaveProperty('bondHints');
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em2', 0), vfAddress('em2', 1)]);
+    cluster.given(start('vm2', { nics: [nic()], separatePfs: true }));
+    expect(cluster.events.at(-1)?.data).not.toHaveProperty('bondHints');
+  });
+});
+
+describe('a restart', () => {
+  const fleet = () => scenario(reported('h1', { pfs: ports(9) }), reported('h2', { pfs: ports(2) }));
+
+  test('[VM-4 acts] goes back to its host, though the strategy would choose another', () => {
+    const cluster = fleet().given(start('vm1', { hostId: 'h1' }), stopped('vm1'), start('vm1'));
+    expect(cluster.vm('vm1').hostId).toBe('h1');
+    cluster.given(stopped('vm1'), start('vm1', { hosts: ['h2', 'h1'] }));
+    expect(cluster.vm('vm1').hostId).toBe('h1');
+    expect(cluster.events.at(-1)?.data).toMatchObject({ why: { strategy: 'pack', score: 9, candidates: 2 } });
+  });
+
+  test('[VM-4 quiet] it does not, where a strategy is asked for, another host named, or its own does not fit', () => {
+    const cluster = fleet().given(start('vm1', { hostId: 'h1' }), stopped('vm1'));
+    cluster.given(start('vm1', { strategy: 'pack' }));
+    expect(cluster.vm('vm1').hostId).toBe('h2');
+    cluster.given(stopped('vm1'), start('vm1', { hosts: ['h1'] }), stopped('vm1'));
+    cluster.given(say('HostCordoned', { hostId: 'h1', cordoned: true }), start('vm1'));
+    expect(cluster.vm('vm1').hostId).toBe('h2');
+  });
+
+  test('[VM-4 acts] each NIC goes back to its own PF and VF', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(4, 2) })).given(
+      start('other', { nics: [nic('eth0')] }),
+      start('vm1', { nics: [nic('eth0'), nic('eth1', { physicalNetwork: 'em2' })] }),
+      stopped('other'),
+    );
+    const before = cluster.holds('vm1');
+    // Now on whatever PF: the strategy alone would put both on em2.
+    cluster.given(stopped('vm1'), start('vm1', { nics: [{ nicId: 'eth0' }, { nicId: 'eth1' }] }));
+    expect(cluster.holds('vm1')).toEqual(before);
+  });
+
+  test('[VM-4 quiet] the NUMA node that is asked for comes before the PF it had', () => {
+    const pfs = [port('em1', 2, { numaNode: 0 }), port('em2', 2, { numaNode: 1 })];
+    const cluster = scenario(reported('h1', { pfs })).given(start('vm1'), stopped('vm1'));
+    cluster.given(start('vm1', { nics: [{ nicId: 'eth0' }], numaNode: 1 }));
+    expect(cluster.holds('vm1')).toEqual([vfAddress('em2', 0)]);
   });
 });
 

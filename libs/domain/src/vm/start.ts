@@ -151,6 +151,8 @@ function withVfs(state: State, input: StartInput, wanted: readonly NicPlan[]): P
     strategy: strategyOf(state, input),
     separatePfs: data.separatePfs ?? false,
     numaNode: data.numaNode,
+    // Who asks for a strategy wants it; else a VM comes back to where it was.
+    returns: data.strategy === undefined,
   });
   const all = placeVfs(state, request(wanted));
   const byNic = (plans: readonly NicPlan[], vfs: readonly Vf[]): Map<string, Vf> =>

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { RefusalCode } from '#domain';
-import { OUTCOMES, type RequestType } from '#wire';
+import { isRequest, OUTCOMES } from '#wire';
 import {
   crashesAndMessages,
   everyMishap,
@@ -40,7 +40,7 @@ export async function prove(
   });
 }
 
-/** A request that is refused: with which code, and after what. */
+/** A request that is refused, or a fact that is: with which code, and after what. */
 export interface Refused {
   readonly code: RefusalCode;
   readonly fleet: () => Fleet;
@@ -65,7 +65,7 @@ export async function proveRefusals(rules: string, cases: readonly Refused[]): P
           expect(site.deadLetters.map(({ reason }) => reason)).toEqual([]);
           const [outcome, ...more] = site.causedBy('refused');
           expect(more).toEqual([]);
-          expect(outcome?.type).toBe(OUTCOMES[request.type as RequestType][1]);
+          expect(outcome?.type).toBe(isRequest(request.type) ? OUTCOMES[request.type][1] : 'InputRejected');
           expect(outcome?.data).toMatchObject({ reason: code, message: expect.stringMatching(/.{10}/) });
         },
       },
