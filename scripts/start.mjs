@@ -14,6 +14,7 @@ const PROGRAMS = {
   demo: 'dist/apps/demo/src/main.js',
   bench: 'dist/test/bench/main.js',
   soak: 'dist/test/bench/soak.js',
+  mutants: 'dist/test/mutants/main.js',
 };
 
 const [name = ''] = process.argv.splice(2, 1);

@@ -525,6 +525,19 @@ describe('devices', () => {
       expect(cluster.pf('h1', EM2).vfs.map(({ report }) => report.pciAddress)).not.toContain(ZERO);
     }
   });
+
+  test('[SCRUB-1 acts] a word on an allocation that ends with this report counts, whether it is new or was said before', () => {
+    for (const before of [undefined, 'said']) {
+      const cluster = scenario(reported('h1', { scrubs: true, pfs: ports(1) }));
+      const scrubbedFor = cluster.token();
+      cluster.given(start('vm1'));
+      const pfs = ports([vf('em1', 0, { scrubbedFor })]);
+      if (before !== undefined) cluster.given(reported('h1', { seq: 2, scrubs: true, pfs }));
+      cluster.given(reported('h1', { bootId: 'boot-2', seq: 1, scrubs: true, pfs }));
+      expect(cluster.vf('h1', ZERO).scrub).toBeUndefined();
+      cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+    }
+  });
 });
 
 describe('reports that say nothing new', () => {

@@ -205,13 +205,13 @@ const VF_FIELDS = [
 
 function vfChanged(known: Vf, reported: VfReport, released: ReadonlySet<Allocation>): boolean {
   if (known.unknown || known.unseen) return true;
-  // Said again after the release, it counts, whatever was said before it (SCRUB-1, SCRUB-2).
-  const outFor = known.scrub?.allocationId ?? known.quarantinedFor;
+  const ended =
+    known.allocation !== undefined && released.has(known.allocation) ? known.allocation : undefined;
+  // Said again with the release or after it, it counts, whatever was said before it (SCRUB-1, SCRUB-2).
+  const outFor = known.scrub?.allocationId ?? known.quarantinedFor ?? ended?.id;
   if (outFor !== undefined && reported.scrubbedFor === outFor) return true;
   for (const field of VF_FIELDS) if (known.report[field] !== reported[field]) return true;
-  const holder =
-    known.allocation !== undefined && released.has(known.allocation) ? undefined : known.allocation;
-  return isStranger(reported, holder) !== known.stranger;
+  return isStranger(reported, ended === undefined ? known.allocation : undefined) !== known.stranger;
 }
 
 /**
