@@ -12,7 +12,7 @@ const shared = {
     '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',
     '^#broker/test-servers$': '<rootDir>/libs/broker/src/nats-test-servers.ts',
     '^#(domain|wire|log|broker|pipeline|read-model|testing|client)$': '<rootDir>/libs/$1/src/index.ts',
-    '^#(allocator|api|standalone)$': '<rootDir>/apps/$1/src/index.ts',
+    '^#(allocator|api|vfctl|standalone)$': '<rootDir>/apps/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: {

@@ -11,6 +11,7 @@ import { build, install, root } from './prepare.mjs';
 const PROGRAMS = {
   standalone: 'dist/apps/standalone/src/main.js',
   allocator: 'dist/apps/allocator/src/main.js',
+  vfctl: 'dist/apps/vfctl/src/main.js',
   demo: 'dist/apps/demo/src/main.js',
   bench: 'dist/test/bench/main.js',
   soak: 'dist/test/bench/soak.js',

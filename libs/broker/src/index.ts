@@ -6,4 +6,5 @@ export * from './nats-broker.js';
 export { NatsLink, openNatsConnection } from './nats-connection.js';
 export { toBrokerError } from './nats-errors.js';
 export * from './nats-follow-output.js';
+export * from './nats-read-dead-letters.js';
 export * from './nats-server.js';

@@ -1,6 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Inputs, InputType, NicSpec, StartedNic, VfAllocated } from '#domain';
-import { NatsLink, outputAt, type BrokerLog, type NatsConnectionOptions } from '#broker';
+import {
+  deadLettersBackwards,
+  NatsLink,
+  outputAt,
+  outputSpan,
+  publishAgain,
+  readDeadLetter,
+  type BrokerLog,
+  type DeadLetterOnRecord,
+  type NatsConnectionOptions,
+  type OutputSpan,
+} from '#broker';
 import { isIdentifier, NO_CLUSTER, type OutgoingEvent } from '#wire';
 import { Answers } from './answers.js';
 import { Asking, type Stored } from './ask.js';
@@ -297,6 +308,34 @@ export class VfScheduler {
     return follow(this.link, this.cluster, options);
   }
 
+  /** The positions that can be followed now; undefined: the cluster has no event yet. */
+  span(): Promise<OutputSpan | undefined> {
+    return this.#reaching(outputSpan(this.link, this.cluster));
+  }
+
+  /**
+   * What the scheduler could not take of this cluster's inputs (`VF_DEAD`), newest first.
+   *
+   * @param options.all those of all clusters, and of none.
+   * @param options.from begins at this sequence of `VF_DEAD`.
+   */
+  async *deadLetters(
+    options: { readonly all?: boolean; readonly from?: number } = {},
+  ): AsyncGenerator<DeadLetterOnRecord, void, undefined> {
+    const { all = false, from } = options;
+    yield* deadLettersBackwards(this.link, { from, ...(!all && { cluster: this.cluster }) });
+  }
+
+  /** The dead letter at a sequence of `VF_DEAD`. */
+  deadLetter(sequence: number): Promise<DeadLetterOnRecord | undefined> {
+    return this.#reaching(readDeadLetter(this.link, sequence));
+  }
+
+  /** Publishes what a dead letter holds once more, byte for byte. @returns its new sequence in `VF_IN`. */
+  publishAgain(letter: DeadLetterOnRecord): Promise<number> {
+    return this.#reaching(publishAgain(this.link, letter));
+  }
+
   /**
    * All events of the decision that ends at a position, in order: the releases of a restore, say.
    *
@@ -309,10 +348,7 @@ export class VfScheduler {
     const events: OutgoingEvent[] = [];
     const end = Number(last.position);
     for (let position = end; position > Math.max(0, end - LONGEST_DECISION); position--) {
-      const found = await outputAt(this.link, this.cluster, position).catch((error: unknown) => {
-        const message = error instanceof Error ? error.message : String(error);
-        throw new VfError('UNAVAILABLE', message, { position }, { cause: error });
-      });
+      const found = await this.#reaching(outputAt(this.link, this.cluster, position));
       if (found === undefined)
         throw new VfError(
           'EVENTS_GONE',
@@ -380,6 +416,15 @@ export class VfScheduler {
   #prepare<T extends InputType>(type: T, data: Inputs[T], options: EventAttributes): PreparedInput {
     const { source = this.options.source ?? '/vf-client', id = randomUUID() } = options;
     return prepareInput(this.cluster, type, data, { ...options, source, id });
+  }
+
+  async #reaching<R>(answer: Promise<R>): Promise<R> {
+    try {
+      return await answer;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new VfError('UNAVAILABLE', message, { cluster: this.cluster }, { cause: error });
+    }
   }
 
   async #patiently<R>(options: CallOptions, call: (patience: Patience) => Promise<R>): Promise<R> {

@@ -7,6 +7,7 @@ export * from './inputs/host.dto.js';
 export * from './inputs/network.dto.js';
 export * from './inputs/vm.dto.js';
 export { isOutcome, isRequest, MAY_LEAVE_NOTHING, OUTCOMES, type RequestType } from './outcomes.js';
+export { packageVersion } from './package-version.js';
 export { readPciAddress } from './pci-address.js';
 export {
   deadCluster,

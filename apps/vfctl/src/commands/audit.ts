@@ -1,0 +1,90 @@
+import type { Command } from 'commander';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { VfError } from '#client';
+import { EXIT, Ended, UsageError } from '../exit-codes.js';
+import type { Run } from '../program.js';
+
+interface Verification {
+  readonly ok: boolean;
+  readonly events: number | string;
+  readonly head?: { readonly position: string; readonly hash: string };
+  readonly firstBad?: { readonly position: string; readonly message?: string };
+  readonly [check: string]: unknown;
+}
+
+export function auditCommands(program: Command, run: Run): void {
+  const audit = program.command('audit').description('the log: verify it, export it signed');
+
+  audit
+    .command('verify')
+    .description('check the chain from the first event, and what the scheduler makes of it')
+    .addHelpText(
+      'after',
+      '\nExit code 7 when something is not as it was written.\n\nExample:\n  vfctl audit verify',
+    )
+    .action(
+      run(async (session) => {
+        const reply = await session.query<Verification>('verify');
+        const { ok, events, head, firstBad, position: _, ...checks } = reply;
+        session.print(reply, () => [
+          ok
+            ? `Good: ${events} events, the last with hash ${head?.hash}`
+            : `NOT good: ${firstBad === undefined ? 'see below' : `position ${firstBad.position}${firstBad.message === undefined ? '' : `: ${firstBad.message}`}`}`,
+          ...Object.entries(checks).map(([name, said]) => `  ${name}: ${JSON.stringify(said)}`),
+        ]);
+        if (!ok) throw new Ended(EXIT.damaged);
+      }),
+    );
+
+  audit
+    .command('export')
+    .description('write the whole log into a file, signed')
+    .argument('<file>')
+    .addHelpText(
+      'after',
+      '\nIt comes over HTTP: see --server. The scheduler signs it with its key.\n\nExample:\n  vfctl audit export default.ndjson',
+    )
+    .action(
+      run(async (session, [file]) => {
+        const url = new URL(`/v1/clusters/${encodeURIComponent(session.cluster)}/export`, session.httpUrl);
+        let response: Response;
+        try {
+          response = await fetch(url, { signal: session.terminal.signal });
+        } catch (error) {
+          throw new VfError(
+            'UNAVAILABLE',
+            `the HTTP API at ${session.httpUrl} does not answer: say --server http://…`,
+            {},
+            { cause: error },
+          );
+        }
+        if (!response.ok || response.body === null) {
+          const { code = 'INTERNAL', detail = response.statusText } = (await response
+            .json()
+            .catch(() => ({}))) as { code?: string; detail?: string };
+          throw new VfError(code, detail, { status: response.status });
+        }
+        try {
+          // Half an export is none.
+          await pipeline(
+            Readable.fromWeb(response.body as never),
+            createWriteStream(file as string, { flags: 'wx' }),
+          );
+        } catch (error) {
+          if ((error as { code?: string }).code === 'EEXIST')
+            throw new UsageError(`${file} is there already: name another file`);
+          await rm(file as string, { force: true });
+          throw new VfError(
+            'UNAVAILABLE',
+            `the export broke off: ${(error as Error).message}`,
+            {},
+            { cause: error },
+          );
+        }
+        session.print({ file, cluster: session.cluster }, () => [`Written: ${file}.`]);
+      }),
+    );
+}

@@ -1,0 +1,362 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
+import { connectNats } from '#broker';
+import { VfScheduler, type Inputs } from '#client';
+import type { Standalone } from '#standalone';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startScheduler } from '../../../libs/client/src/testing/scheduler.js';
+import { runVfctl } from './program.js';
+
+let standalone: Standalone;
+let client: VfScheduler;
+let directory: string;
+
+const EM1 = '0000:82:00.0';
+const report = (hostId: string, vfs: number): Inputs['HostReported'] => ({
+  hostId,
+  bootId: 'boot-1',
+  seq: 1,
+  iommu: { enabled: true, ready: true },
+  interruptRemapping: true,
+  pfs: [
+    {
+      pciAddress: EM1,
+      ifname: 'em1',
+      model: 'Dell 82599ES',
+      link: 'up',
+      speedMbps: 10_000,
+      totalVfs: 63,
+      vfs: Array.from({ length: vfs }, (_, index) => ({ pciAddress: `0000:82:10.${index}`, index })),
+    },
+    { pciAddress: '0000:82:00.1', ifname: 'em2', link: 'up', totalVfs: 63, vfs: [] },
+    { pciAddress: '0000:84:00.0', ifname: 'em3', model: 'I350', link: 'down', totalVfs: 0, vfs: [] },
+  ],
+});
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  readonly asked: readonly string[];
+}
+
+interface Setting {
+  /** What a person answers; without it there is no terminal. */
+  readonly answer?: string;
+  readonly terminal?: boolean;
+  readonly env?: Record<string, string>;
+  readonly signal?: AbortSignal;
+  readonly server?: string;
+}
+
+/** Runs vfctl as it is typed, words apart by blanks. */
+async function vfctl(line: string, setting: Setting = {}): Promise<Ran> {
+  let out = '';
+  let err = '';
+  const asked: string[] = [];
+  const { answer, terminal = false, env = {}, signal = new AbortController().signal } = setting;
+  const words = line.split(' ').filter((word) => word !== '');
+  const server = setting.server ?? standalone.ready.nats;
+  const code = await runVfctl(
+    [...words, '--server', server, '--server', standalone.ready.http],
+    {
+      out: (text) => void (out += text),
+      outBytes: (bytes) => void (out += Buffer.from(bytes).toString('latin1')),
+      err: (text) => void (err += text),
+      outIsTerminal: terminal,
+      env,
+      signal,
+      ...(answer !== undefined && {
+        ask: (question: string) => {
+          asked.push(question);
+          return Promise.resolve(answer);
+        },
+      }),
+    },
+    '1.2.3',
+  );
+  return { code, out, err, asked };
+}
+
+const end = async (): Promise<number> => (await client.span())?.last ?? 0;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'vf-vfctl-'));
+  standalone = await startScheduler();
+  client = await VfScheduler.connect({ servers: standalone.ready.nats });
+  await client.publish('HostReported', report('host-1', 4));
+  await client.publish('HostReported', report('host-2', 2));
+}, 30_000);
+
+afterAll(async () => {
+  await client.close();
+  await standalone.stop();
+  await rm(directory, { recursive: true, force: true });
+}, 30_000);
+
+describe('a new user', () => {
+  test('finds everything from --help, with examples', async () => {
+    const seen: string[] = [];
+    const walk = async (path: string): Promise<void> => {
+      const { code, out } = await vfctl(`${path} --help`);
+      expect([path, code]).toEqual([path, 0]);
+      expect(out).toMatch(/^Usage: vfctl/);
+      expect(out).toMatch(/\n {2}vfctl |plan\.yaml/);
+      seen.push(path);
+      const [, commands = ''] = /\nCommands:\n([^]*?)(?:\n\n|$)/.exec(out) ?? [];
+      for (const [, name = ''] of commands.matchAll(/^ {2}(\S+)/gm))
+        if (name !== 'help') await walk(`${path} ${name}`.trim());
+    };
+    await walk('');
+    expect(seen).toEqual(expect.arrayContaining(['pf restore', 'vm explain', 'audit verify', 'dead retry']));
+    expect(seen.length).toBeGreaterThan(30);
+  });
+
+  test('is told what is wrong with what was typed: exit code 2', async () => {
+    expect(await vfctl('pf lss')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('(Did you mean ls?)'),
+    });
+    expect(await vfctl('pf split host-1 em1 many')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('whole number'),
+    });
+    expect(await vfctl('vf who host-1 82')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('is not a PCI address'),
+    });
+    expect(await vfctl('pf ls', { server: 'gopher://x' })).toMatchObject({ code: 2 });
+    expect((await vfctl('')).code).toBe(2);
+    expect(await vfctl('--version')).toMatchObject({ code: 0, out: '1.2.3\n' });
+  });
+
+  test('is told where nobody answers: exit code 5', async () => {
+    const { code, err } = await vfctl('pf ls --timeout 0.3', { server: 'nats://127.0.0.1:1' });
+    expect([code, err]).toEqual([5, expect.stringContaining('No NATS server answers at nats://127.0.0.1:1')]);
+    const cluster = await vfctl('pf ls --cluster nowhere --timeout 0.5');
+    expect([4, 5]).toContain(cluster.code);
+    expect(cluster.err).toContain("cluster 'nowhere'");
+  });
+});
+
+describe('pf', () => {
+  test('[OUT-5] ls shows name, model, link, speed, virtualization, available/total', async () => {
+    expect((await vfctl('pf ls host-1')).out).toBe(
+      [
+        'NAME  MODEL         LINK  SPEED       VIRTUALIZATION     AVAILABLE/TOTAL',
+        'em1   Dell 82599ES  up    10000 Mbps  virtualized        4/4',
+        'em2   -             up    -           virtualizable      -',
+        'em3   I350          down  -           not-virtualizable  -',
+        '',
+      ].join('\n'),
+    );
+    const all = (await vfctl('pf ls')).out.split('\n');
+    expect(all[0]).toMatch(/^HOST +ADDRESS +NAME/);
+    expect(all.filter((line) => line.startsWith('host-'))).toHaveLength(6);
+    expect(await vfctl('pf ls nobody')).toMatchObject({ code: 4 });
+  });
+
+  test('--json prints the answer as it is', async () => {
+    const { out } = await vfctl('pf ls host-1 --json');
+    expect(JSON.parse(out)).toEqual(await client.availability({ hostId: 'host-1' }));
+  });
+
+  test('colours are for terminals only, and not where NO_COLOR is set', async () => {
+    const escape = '\u001b[';
+    expect((await vfctl('pf ls')).out).not.toContain(escape);
+    expect((await vfctl('pf ls', { terminal: true })).out).toContain(`${escape}32mvirtualized${escape}0m`);
+    expect((await vfctl('pf ls', { terminal: true, env: { NO_COLOR: '1' } })).out).not.toContain(escape);
+  });
+
+  test('[PF-2] [PF-8] split orders, by name or by any form of the address; a refusal is exit code 3', async () => {
+    expect(await vfctl('pf split host-1 em2 8')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Ordered: em2 of host-1 is to be split into 8 VFs \(position \d+\)/),
+    });
+    const again = await vfctl('pf split host-1 pci_0000_82_00_1 8');
+    expect([again.code, again.err]).toEqual([3, expect.stringMatching(/^vfctl: refused, PF_BUSY: /)]);
+    expect(await vfctl('pf split host-1 em9 8')).toMatchObject({
+      code: 4,
+      err: expect.stringContaining("host 'host-1' has no PF 'em9'; it has em1 (0000:82:00.0)"),
+    });
+    const json = await vfctl('pf split host-1 em1 0 --json');
+    expect([json.code, JSON.parse(json.err)]).toEqual([
+      3,
+      { error: expect.objectContaining({ code: 'PF_ALREADY_VIRTUALIZED' }) },
+    ]);
+  });
+
+  test('[HOST-6] cordon keeps it from new allocations', async () => {
+    expect((await vfctl('pf cordon host-1 em1')).out).toMatch(/^Cordoned \(position \d+\)\.\n$/);
+    expect((await vfctl('pf ls host-1')).out).toContain('0/4');
+    expect((await vfctl('pf cordon host-1 em1')).out).toContain('That changes nothing');
+    expect((await vfctl('pf cordon host-1 em1 --off')).code).toBe(0);
+  });
+});
+
+describe('vm', () => {
+  test('[VM-1] [OUT-4] starts, is shown, for people and for libvirt, and stops', async () => {
+    await vfctl('net l2 l2-9 em1 --vlan 42');
+    await vfctl('net l3 net-9 l2-9 --kind flat');
+    const started = await vfctl('vm start vm-1 --nic nic-0=network:net-9 --nic nic-1=em1 --host host-1');
+    expect([started.code, started.out.split('\n')]).toEqual([
+      0,
+      [
+        expect.stringMatching(/^vm-1 may start on host-1 \(position \d+\)$/),
+        expect.stringMatching(/^ {2}nic-0: 0000:82:10\.0, MAC 02:[0-9a-f:]{14}, VLAN 42$/),
+        expect.stringMatching(/^ {2}nic-1: 0000:82:10\.1, MAC 02:[0-9a-f:]{14}$/),
+        '',
+      ],
+    ]);
+    const shown = (await vfctl('vm show vm-1')).out;
+    expect(shown).toMatch(/^vm-1: pending on host-1, memory pinned, cannot migrate live\n/);
+    const xml = (await vfctl('vm show vm-1 --libvirt')).out;
+    expect(xml.match(/<interface type='hostdev' managed='yes'>/g)).toHaveLength(2);
+    expect(xml).toContain("bus='0x82' slot='0x10' function='0x1'");
+    expect(xml).toContain("<tag id='42'/>");
+    expect(await vfctl('vm start vm-1 --nic nic-0')).toMatchObject({ code: 3 });
+    expect((await vfctl('vm stop vm-1 --reason done')).out).toMatch(/^vm-1 has stopped/);
+    expect(await vfctl('vm show vm-nobody')).toMatchObject({ code: 4 });
+  });
+
+  test('[EX-6] start with an id takes effect once', async () => {
+    const first = await vfctl('vm start vm-2 --nic a --id start-vm-2');
+    expect(await vfctl('vm start vm-2 --nic a --id start-vm-2')).toEqual(first);
+    expect(await vfctl('vm start vm-2 --nic b --id start-vm-2')).toMatchObject({ code: 2 });
+    expect(await vfctl('outcome start-vm-2')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('VmStartAccepted'),
+    });
+    expect(await vfctl('outcome nobody-knows')).toMatchObject({ code: 4 });
+  });
+
+  test('[VM-6] [VM-7] attaches and detaches a NIC', async () => {
+    await client.vmStarted('vm-2');
+    expect((await vfctl('vm attach vm-2 nic-7=em1')).out).toMatch(/^Attached: 0000:82:10\.\d, MAC /);
+    expect((await vfctl('vm detach vm-2 nic-7')).code).toBe(0);
+    expect((await vfctl('vm detach vm-2 nic-7')).code).toBe(3);
+  });
+});
+
+describe('what cannot be taken back', () => {
+  test('[HOST-5] a fence names the VMs, asks, and does nothing without a yes', async () => {
+    await vfctl('vm start vm-20 --nic a --host host-2');
+    const before = await end();
+    const silent = await vfctl('host fence host-2');
+    expect([silent.code, silent.err]).toEqual([
+      8,
+      expect.stringContaining('There is no terminal to ask on: say --yes'),
+    ]);
+    const no = await vfctl('host fence host-2', { answer: 'n' });
+    expect([no.code, no.asked]).toEqual([
+      8,
+      [expect.stringContaining('Its VMs lose their VFs: vm-2 vm-20.')],
+    ]);
+    expect((await vfctl('host fence host-2', { answer: '' })).code).toBe(8);
+    expect(await end()).toBe(before);
+    expect((await vfctl('host fence host-2', { answer: 'yes' })).code).toBe(0);
+    expect(await end()).toBeGreaterThan(before);
+  });
+});
+
+describe('events', () => {
+  test('are printed up to now, as lines or in full', async () => {
+    const last = await end();
+    const lines = (await vfctl('events --last 3')).out.trimEnd().split('\n');
+    expect(lines.map((line) => Number(line.trim().split(/\s+/)[0]))).toEqual([last - 2, last - 1, last]);
+    const full = (await vfctl('events --after 0 --json')).out.trimEnd().split('\n');
+    expect(full.map((line) => (JSON.parse(line) as { position: string }).position)).toEqual(
+      Array.from({ length: last }, (_, at) => String(at + 1)),
+    );
+    const some = (await vfctl('events --after 0 --vm vm-1 --type VmStopped,VmStartAccepted')).out;
+    expect(
+      some
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/)[2]),
+    ).toEqual(['VmStartAccepted', 'VmStopped']);
+  });
+
+  test('--follow goes on until it is ended', async () => {
+    const over = new AbortController();
+    const following = vfctl('events --follow --vm vm-77', { signal: over.signal });
+    let seen = false;
+    void following.then(() => (seen = true));
+    for (let turn = 0; turn < 5; turn++) await client.stopVm('vm-77');
+    expect(seen).toBe(false);
+    over.abort();
+    expect((await following).code).toBe(0);
+  });
+});
+
+describe('dead', () => {
+  test('letters are listed, shown, and sent again', async () => {
+    expect((await vfctl('dead ls')).out).toBe('There is none.\n');
+    const broker = await connectNats({ url: standalone.ready.nats });
+    const subject = 'vf.in.default.vm.vm-1.VmStopped';
+    await broker.input.publish(subject, Buffer.from('{"no event":\u001b[31m'), 'm-1');
+    await broker.input.publish(subject, Buffer.from('[]'), 'm-2');
+    await client.ask('VmRebooted', { vmId: 'vm-1' });
+    await broker.close();
+    const [, ...rows] = (await vfctl('dead ls')).out.trimEnd().split('\n');
+    expect(rows).toEqual([
+      expect.stringMatching(
+        /^2 .* default +vf\.in\.default\.vm\.vm-1\.VmStopped +the payload is not a JSON object$/,
+      ),
+      expect.stringMatching(/^1 .* the payload is not JSON/),
+    ]);
+    const shown = (await vfctl('dead show 1')).out;
+    expect(shown).toContain('reason:  the payload is not JSON');
+    expect(shown).not.toContain('\u001b');
+    expect((await vfctl('dead show 1 --raw')).out).toBe('{"no event":\u001b[31m');
+    expect((await vfctl('dead show 9')).code).toBe(4);
+    expect((await vfctl('dead retry 2')).code).toBe(8);
+    expect(await vfctl('dead retry 2 --yes')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Published once more: \d+ in VF_IN/),
+    });
+    // It is put aside again, because it cannot be read now either.
+    while (!(await vfctl('dead ls')).out.includes('\n3 ')) await client.ask('VmRebooted', { vmId: 'vm-1' });
+  });
+});
+
+describe('audit', () => {
+  test('verify checks the chain', async () => {
+    const { code, out } = await vfctl('audit verify');
+    expect([code, out]).toEqual([
+      0,
+      expect.stringMatching(/^Good: \d+ events, the last with hash [0-9a-f]{64}\n/),
+    ]);
+  });
+});
+
+describe('completion', () => {
+  test.each(['bash', 'zsh'])('for %s is a script that this shell takes', async (shell) => {
+    const { code, out } = await vfctl(`completion ${shell}`);
+    expect(code).toBe(0);
+    const { error, status, stderr } = spawnSync(shell, ['-n'], { input: out, encoding: 'utf8' });
+    // A shell that is not here cannot say.
+    if (error === undefined) expect([status, stderr]).toEqual([0, '']);
+  });
+
+  test('for bash completes commands, options and commands below', async () => {
+    const { out } = await vfctl('completion bash');
+    await writeFile(join(directory, 'completion'), out);
+    const complete = (...words: string[]): readonly string[] => {
+      const typed = words.map((word) => `'${word}'`).join(' ');
+      const script = `source ${join(directory, 'completion')}; COMP_WORDS=(${typed}); COMP_CWORD=${words.length - 1}; _vfctl; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      return spawnSync('bash', ['-c', script], { encoding: 'utf8' }).stdout.trimEnd().split('\n');
+    };
+    expect(complete('vfctl', 'v')).toEqual(['vf', 'vm']);
+    expect(complete('vfctl', 'pf', 're')).toEqual(['restore']);
+    expect(complete('vfctl', '--json', 'pf', 'restore', '--d')).toEqual(['--dry-run']);
+    expect(complete('vfctl', 'pf', 'restore', 'host-1', '--y')).toEqual(['--yes']);
+    expect(complete('vfctl', 'dead', '')).toEqual(['ls', 'show', 'retry', '--help']);
+  });
+
+  test('of another shell there is none', async () => {
+    expect((await vfctl('completion fish')).code).toBe(2);
+  });
+});
