@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { VfError } from '#client';
@@ -16,7 +16,7 @@ interface Verification {
 }
 
 export function auditCommands(program: Command, run: Run): void {
-  const audit = program.command('audit').description('the log: verify it, export it signed');
+  const audit = program.command('audit').description('the log: verify it, export it signed, check an export');
 
   audit
     .command('verify')
@@ -84,7 +84,45 @@ export function auditCommands(program: Command, run: Run): void {
             { cause: error },
           );
         }
-        session.print({ file, cluster: session.cluster }, () => [`Written: ${file}.`]);
+        session.print({ file, cluster: session.cluster }, () => [
+          `Written: ${file}. Check it with: vfctl audit check ${file} --key <public key>`,
+        ]);
+      }),
+    );
+
+  audit
+    .command('check')
+    .description('check an export by itself: no server is needed')
+    .argument('<file>')
+    .requiredOption('--key <file>', 'the public key that you trust, in PEM')
+    .addHelpText(
+      'after',
+      '\nExit code 7 when it is not good.\n\nExample:\n  vfctl audit check default.ndjson --key scheduler.pub',
+    )
+    .action(
+      run(async (session, [file], { key }: { key: string }) => {
+        const pem = await readFile(key, 'utf8').catch((error: { code?: string }) => {
+          throw new UsageError(`${key} cannot be read (${error.code})`);
+        });
+        // Only here: it brings a database along.
+        const { checkExport } = await import('#log');
+        let found: Awaited<ReturnType<typeof checkExport>>;
+        try {
+          found = await checkExport(createReadStream(file as string), pem);
+        } catch (error) {
+          const { code, message } = error as { code?: string; message: string };
+          throw new UsageError(
+            code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
+              ? `${file} cannot be read (${code})`
+              : `${key} or ${file} cannot be used: ${message}`,
+          );
+        }
+        session.print(found, () => [
+          found.ok
+            ? `Good: ${found.events} events of cluster '${found.cluster}', whole and unchanged, signed by that key at ${found.exportedAt}`
+            : `NOT good: ${found.problem}`,
+        ]);
+        if (!found.ok) throw new Ended(EXIT.damaged);
       }),
     );
 }
