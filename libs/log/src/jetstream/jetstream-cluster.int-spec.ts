@@ -95,7 +95,7 @@ describe('JetStreamLog on three replicas, with servers that die', () => {
     opened.push(log);
     const name = 'minority';
     const [one, two] = sampleDecisions(emptyHead(name), { decisions: 2 });
-    await log.append(name, 0, [one!]);
+    await untilIn(log, name, 0, [one!]);
     const leader = await leaderOf(`VF_LOG_${name}`);
     const others = ['n1', 'n2', 'n3'].filter((other) => other !== leader);
     await Promise.all(others.map((other) => cluster.kill(other)));
