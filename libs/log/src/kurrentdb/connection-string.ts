@@ -8,6 +8,8 @@ export interface KurrentAddress {
   readonly url: string;
   /** For people: without. */
   readonly name: string;
+  /** The user and password in it, decoded. */
+  readonly credentials?: { readonly username: string; readonly password: string };
 }
 
 type Check = (value: string) => string | undefined;
@@ -67,7 +69,7 @@ export function readConnectionString(text: string): KurrentAddress {
   if (more.length > 0) throw bad('it has a second ?; write it as %3F where it is meant');
   const at = authority.lastIndexOf('@');
   const user = at === -1 ? undefined : authority.slice(0, at);
-  if (user !== undefined) checkUser(user);
+  const credentials = user === undefined ? undefined : readUser(user);
   const hosts = authority
     .slice(at + 1)
     .replace(/\/+$/, '')
@@ -87,15 +89,17 @@ export function readConnectionString(text: string): KurrentAddress {
       `${place}${user === undefined ? '' : `${user}@`}${hosts.join(',')}` +
       (parameterText === '' ? '' : `?${parameterText}`),
     name: `${place}${hosts.join(',')}`,
+    credentials,
   };
 }
 
-function checkUser(user: string): void {
+function readUser(user: string): NonNullable<KurrentAddress['credentials']> {
   if (!/^[^:@/]+:[^:@/]+$/.test(user)) {
     throw bad('what stands before the @ is not user:password; write @, : and / in them as %40, %3A and %2F');
   }
   try {
-    decodeURIComponent(user);
+    const [username = '', password = ''] = user.split(':').map(decodeURIComponent);
+    return { username, password };
   } catch {
     throw bad('the user or password has a % that is not followed by two hexadecimal digits; write it as %25');
   }

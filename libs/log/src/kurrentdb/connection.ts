@@ -236,7 +236,8 @@ export class KurrentConnection {
         maxCount: count,
         direction,
         requiresLeader: true,
-        credentials: this.credentials,
+        // The reading part of the client takes those of the connection string without decoding them.
+        credentials: this.credentials ?? this.address.credentials,
       });
       for await (const event of events) {
         if (over) return false;
