@@ -105,6 +105,7 @@ const BAD_VALUES: ReadonlyArray<readonly [variable: string, value: string, ...sa
 const badValues = new Map<string, Promise<Refusal>>();
 let nobody: Promise<Refusal>;
 let withoutJetStream: Promise<Refusal>;
+let mute: Promise<Refusal>;
 let silentPort: number;
 
 beforeAll(async () => {
@@ -114,6 +115,8 @@ beforeAll(async () => {
   others.push(spawn(path, ['-a', '127.0.0.1', '-p', String(plain)], { stdio: 'ignore' }));
   nobody = refused('standalone', { VF_NATS_URL: `nats://127.0.0.1:${silentPort}` }, { timeout: 60_000 });
   withoutJetStream = refused('standalone', { VF_NATS_URL: `nats://127.0.0.1:${plain}` }, { timeout: 60_000 });
+  const deaf = `kurrentdb://127.0.0.1:${await listener()}?tls=false`;
+  mute = refused('standalone', { VF_EVENT_LOG: deaf }, { timeout: 90_000 });
   const lanes: Promise<unknown>[] = [Promise.resolve(), Promise.resolve(), Promise.resolve()];
   BAD_VALUES.forEach(([variable, value], index) => {
     const lane = index % lanes.length;
@@ -121,7 +124,7 @@ beforeAll(async () => {
     badValues.set(`${variable}=${value}`, result);
     lanes[lane] = result.catch(() => undefined);
   });
-  for (const refusal of [nobody, withoutJetStream]) refusal.catch(() => undefined);
+  for (const refusal of [nobody, withoutJetStream, mute]) refusal.catch(() => undefined);
 });
 
 describe('a setting that makes no sense is refused, with its name', () => {
@@ -147,6 +150,10 @@ describe('a setting that makes no sense is refused, with its name', () => {
     expectRefusal(away, 'VF_EVENT_LOG', `no KurrentDB answers at kurrentdb://127.0.0.1:${port} (`);
     expect(away.sentence).not.toContain('hunter2');
   }, 60_000);
+
+  test('something at the place of KurrentDB that never answers, and it ends all the same', async () => {
+    expectRefusal(await mute, 'VF_EVENT_LOG', 'no KurrentDB answers at kurrentdb://127.0.0.1:');
+  }, 90_000);
 
   test('a connection string of KurrentDB that says what there is not', async () => {
     const typo = await refused('standalone', { VF_EVENT_LOG: 'kurrentdb://user:hunter2@a:2113?tsl=false' });

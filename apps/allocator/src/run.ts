@@ -32,6 +32,10 @@ export async function runProcess(
       `vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`,
     );
     process.exitCode = 1;
+  } finally {
+    // All is drained. What can still hold the process is native code: the client of KurrentDB keeps a read that
+    // its server never answers, and nothing ends it. The timer itself holds nothing.
+    setTimeout(() => process.exit(), 1000).unref();
   }
 }
 

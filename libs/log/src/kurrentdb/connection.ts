@@ -36,6 +36,11 @@ export interface PageRequest {
   readonly direction?: 'forwards' | 'backwards';
 }
 
+/**
+ * How often an answer is waited for in vain before that is told: waiting on is for those who know whether the
+ * process is to end.
+ */
+const mostSilences = 2;
 /** A page is cut here, so that a thousand large records are not in memory at once. */
 const pageBytes = 4 * 1024 * 1024;
 /**
@@ -123,6 +128,7 @@ export class KurrentConnection {
     doing: string,
   ): Promise<bigint | undefined> {
     let maybeIn = false;
+    let silences = 0;
     for (let tries = 1; ; tries++) {
       const client = await this.#appendTurn();
       try {
@@ -139,8 +145,9 @@ export class KurrentConnection {
         const failure = failureOf(error);
         if (failure.what === 'wrong-position') return undefined;
         maybeIn ||= failure.maybeIn;
+        if (error instanceof NoAnswer) silences += 1;
         this.noticed(client, failure);
-        if (failure.what !== 'away' || tries >= this.tries || this.closed.aborted) {
+        if (failure.what !== 'away' || this.#enough(tries, silences)) {
           throw logErrorOf(failure, this.name, doing, { cause: error, maybeIn });
         }
       } finally {
@@ -158,6 +165,7 @@ export class KurrentConnection {
    * @throws LogError
    */
   async page(stream: string, request: PageRequest): Promise<Page | undefined> {
+    let silences = 0;
     for (let tries = 1; ; tries++) {
       const { client } = this;
       const events: ResolvedEvent[] = [];
@@ -166,10 +174,11 @@ export class KurrentConnection {
       } catch (error) {
         const failure = failureOf(error);
         if (failure.what === 'missing-stream') return undefined;
+        if (error instanceof NoAnswer) silences += 1;
         this.noticed(client, failure);
         if (events.length > 0) return { events, end: false };
         const passes = failure.what === 'away' || failure.what === 'full';
-        if (!passes || tries >= this.tries || this.closed.aborted) {
+        if (!passes || this.#enough(tries, silences)) {
           throw logErrorOf(failure, this.name, `read the stream ${stream}`, { cause: error });
         }
       }
@@ -208,6 +217,10 @@ export class KurrentConnection {
   pause(tries: number, longest = this.longestWait, signal: AbortSignal = this.closed): Promise<void> {
     const most = Math.min(longest, this.#firstWait * 2 ** Math.min(tries - 1, 10));
     return sleep(most * (0.5 + Math.random() / 2), AbortSignal.any([signal, this.closed]));
+  }
+
+  #enough(tries: number, silences: number): boolean {
+    return tries >= this.tries || silences >= mostSilences || this.closed.aborted;
   }
 
   /** A client, when not too many appends are on it. */
