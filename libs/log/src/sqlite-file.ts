@@ -207,14 +207,19 @@ export class SqliteFile {
     return row === undefined ? undefined : text(row[0]);
   }
 
+  /**
+   * The records from a position on, up to the end as it is now. The end is looked up first, and nothing behind it
+   * is read: what another process appends meanwhile must not look like a gap.
+   */
   #pack(stream: string, id: number, from: number, previousHash: string, most: number): PackedRecords {
-    let rows = most;
+    const last = Number((this.#statements.lastPosition.get([id]) as Row)[0]);
+    let to = Math.min(from + most, last + 1);
     for (;;) {
-      const size = Number((this.#statements.size.get([id, from, from + rows]) as Row)[0]);
-      if (size <= chunkBytes || rows === 1) break;
-      rows = Math.max(1, Math.floor((rows * chunkBytes) / size / 2));
+      const size = Number((this.#statements.size.get([id, from, to]) as Row)[0]);
+      if (size <= chunkBytes || to - from <= 1) break;
+      to = from + Math.max(1, Math.floor(((to - from) * chunkBytes) / size / 2));
     }
-    const [list, packed] = this.#statements.pack.get([previousHash, id, from, from + rows]) as Row;
+    const [list, packed] = this.#statements.pack.get([previousHash, id, from, to]) as Row;
     const numbers = JSON.parse(`[${typeof list === 'string' ? list : ''}]`) as number[];
     const count = numbers.length / 3;
     const lengths = new Int32Array(2 * count);
@@ -227,18 +232,17 @@ export class SqliteFile {
     }
     const bytes = (packed ?? new Uint8Array(0)) as Uint8Array<ArrayBuffer>;
     if (inOrder === count && count > 0 && bytes.length !== size) {
-      const row = this.#statements.badHash.get([id, from, from + rows]) as Row | undefined;
+      const row = this.#statements.badHash.get([id, from, to]) as Row | undefined;
       throw LogError.corrupt(stream, Number(row?.[0] ?? from), 'its hash has not 64 characters');
     }
-    const more =
-      inOrder === rows || Number((this.#statements.lastPosition.get([id]) as Row)[0]) >= from + inOrder;
-    if (inOrder === 0 && more)
+    const end = from + inOrder > last;
+    if (inOrder === 0 && !end)
       throw LogError.corrupt(stream, from, 'the record is missing or cannot be read');
     return {
       from,
       bytes: bytes.subarray(0, inOrder === 0 ? 0 : size),
       lengths: lengths.subarray(0, 2 * inOrder),
-      end: !more,
+      end,
     };
   }
 

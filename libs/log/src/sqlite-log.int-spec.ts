@@ -435,6 +435,31 @@ describe('SqliteLog', () => {
       }
     }, 60_000);
 
+    test('what another connection appends during a read is not taken for a gap', async () => {
+      log = await openLog();
+      const reader = await openLog();
+      let writing = true;
+      const write = async (): Promise<void> => {
+        let head = emptyHead(stream);
+        for (let round = 0; round < 300; round++) {
+          const decisions = sampleDecisions(head);
+          await log.append(stream, head.position, decisions);
+          head = headAfter(head, decisions);
+        }
+        writing = false;
+      };
+      const read = async (): Promise<number> => {
+        let position = 0;
+        while (writing) {
+          for await (const records of reader.read(stream, position + 1)) position = records.at(-1)!.position;
+        }
+        return position;
+      };
+      const [position] = await Promise.all([read(), write()]);
+      expect(position).toBeLessThanOrEqual(300);
+      expect(await verifyStream(reader, stream)).toMatchObject({ ok: true, events: 300 });
+    });
+
     test("another process's appends are followed, and both write to one file", async () => {
       log = await openLog();
       await add();
