@@ -13,6 +13,7 @@ import { endByHost, refreshVf } from './evolve-vm.js';
 import { identityOf, identityDiffers, isStranger } from './hardware.js';
 import type { PfReport, VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
+import { sharedReport } from './shared-reports.js';
 import { hostObstacle, isSpokenFor, isVfFree, networkNames } from './standing.js';
 import { EARLIER_BOOTS, type Host, type Pf, type State, type Vf } from './state.js';
 
@@ -108,7 +109,8 @@ function sortPfs(host: Host): void {
  */
 function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readonly string[]): void {
   const byAddress = new Map(pf.vfs.map((vf) => [vf.report.pciAddress, vf]));
-  for (const report of reports) {
+  for (const reported of reports) {
+    const report = sharedReport(reported);
     const known = byAddress.get(report.pciAddress);
     if (known !== undefined) {
       known.report = report;

@@ -11,7 +11,7 @@ import type {
 } from './events.js';
 import { isStranger } from './hardware.js';
 import { isVfFree } from './standing.js';
-import type { Allocation, Nic, State, Vf, Vm } from './state.js';
+import { lastVf, type Allocation, type Nic, type State, type Vf, type Vm } from './state.js';
 
 /**
  * Brings the free slots of a VF's PF, and the index, in line with the VF. Call it after any change to the VF.
@@ -102,7 +102,6 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   // says nothing of it.
   if (data.reason === 'adopted') vf.stranger = isStranger(vf.report, allocation);
   nic.allocation = allocation;
-  nic.last = { hostId: data.hostId, vf: data.vf, allocationId: data.allocationId };
   nic.detachedByForce = false;
   vf.pf.held++;
   vm.held++;
@@ -127,6 +126,7 @@ export function releaseVf(state: State, data: VfReleased, at: number): void {
     throw new Error(`the log releases allocation ${data.allocationId}, which nobody holds`);
   const { vf, nic, vm } = allocation;
   state.allocations.delete(allocation.id);
+  nic.last = lastVf(nic);
   vf.allocation = undefined;
   nic.allocation = undefined;
   vf.pf.held--;

@@ -3,7 +3,7 @@ import type { Refusal, StartedNic } from './events.js';
 import type { L3Kind, NicSpec, NicType, OnExhaustion } from './inputs.js';
 import { generatedMac } from './naming.js';
 import { ANY_NETWORK } from './standing.js';
-import type { Nic, State } from './state.js';
+import { lastVf, type Nic, type State } from './state.js';
 
 /** A NIC that was asked for, with everything known about it: what a start or an attach works with. */
 export interface NicPlan {
@@ -94,7 +94,7 @@ function planNic(state: State, vmId: string, spec: NicSpec, taken: ReadonlySet<s
         : { securityGroups, elasticIp, qos },
     network: network.network,
     vlanId: network.vlanId,
-    last: known?.last,
+    last: known && lastVf(known),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
+import { sharedReport } from './shared-reports.js';
 import { hostObstacle, isVfFree, networkNames } from './standing.js';
 import {
   emptyState,
@@ -176,7 +177,7 @@ function restorePf(state: State, host: Host, { vfs, ...saved }: PfDump): void {
       const vf: Vf = {
         pf,
         slot,
-        report,
+        report: sharedReport(report),
         allocation: undefined,
         scrub: scrub === 0 ? undefined : scrub,
         quarantinedFor: quarantinedFor === 0 ? undefined : quarantinedFor,

@@ -169,9 +169,26 @@ export interface Nic {
   degraded: boolean;
   /** Lost its VF by force while its VM ran (VM-18). */
   detachedByForce: boolean;
-  /** The last VF it had: a restart prefers it (hostId, address). */
-  last: { readonly hostId: string; readonly vf: string; readonly allocationId: string } | undefined;
+  /** The VF that it let go last: see {@link lastVf}. */
+  last: LastVf | undefined;
 }
+
+/** A VF that a NIC had. */
+export interface LastVf {
+  readonly hostId: string;
+  readonly vf: string;
+  readonly allocationId: string;
+}
+
+/** The last VF a NIC has or had: a restart prefers it. */
+export const lastVf = ({ allocation, last }: Nic): LastVf | undefined =>
+  allocation === undefined
+    ? last
+    : {
+        hostId: allocation.vf.pf.host.id,
+        vf: allocation.vf.report.pciAddress,
+        allocationId: allocation.id,
+      };
 
 /** States of a VM that is known; one that is not known is `unknown`. */
 export type KnownVmState = 'pending' | 'running' | 'stopped';
