@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { jetstreamManager, type JetStreamManager, type StreamConfig } from '@nats-io/jetstream';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, createInbox, type NatsConnection } from '@nats-io/transport-node';
 import { freeze, TestServers, type TestServer } from '#broker/test-servers';
 import { emptyHead } from '../chain.js';
 import { isTransient, LogError } from '../errors.js';
@@ -263,6 +263,29 @@ describe('JetStreamLog on one server', () => {
     });
   });
 
+  test('backed up as the server does it, and restored: the same log, and a writer that was ahead of it is refused', async () => {
+    const log = await openLog(url, { trustFor: 0 });
+    const all = await add(log, { decisions: 5, events: 2, data: 'x'.repeat(10_000) });
+    const { connection, manager } = await tools(url);
+    const name = `VF_LOG_${stream}`;
+    const { config } = await manager.streams.info(name);
+    const backup = await backUp(connection, name);
+    const lost = sampleDecisions(headAfter(emptyHead(stream), [all]), { data: 'after the backup' });
+    await log.append(stream, 10, lost);
+
+    await manager.streams.delete(name);
+    await restore(connection, name, config, backup);
+    expect(await collect(log.read(stream, 1, { verify: emptyHead(stream) }))).toEqual(all);
+    expect((await manager.streams.info(name)).config).toMatchObject({ deny_delete: true, deny_purge: true });
+    const next = sampleDecisions(headAfter(emptyHead(stream), [...[all], ...lost]));
+    expect(await failureOf(log.append(stream, 11, next))).toMatchObject({
+      code: 'WRONG_POSITION',
+      position: 10,
+    });
+    await log.append(stream, 10, lost);
+    expect(await collect(log.read(stream, 1))).toEqual([...all, ...lost.flat()]);
+  });
+
   describe('snapshots', () => {
     const snapshot = (position: number, size = 10) => ({
       position,
@@ -422,4 +445,48 @@ function mounted(directory: string, size: string): boolean {
     console.warn('left out: this user may not mount a small disk');
     return false;
   }
+}
+
+interface Backup {
+  readonly state: object;
+  readonly chunks: readonly Uint8Array[];
+}
+
+/** What `nats stream backup` does: the server's own snapshot of a stream. */
+async function backUp(connection: NatsConnection, name: string): Promise<Backup> {
+  const inbox = createInbox();
+  const chunks: Uint8Array[] = [];
+  const whole = new Promise<void>((resolve) => {
+    connection.subscribe(inbox, {
+      callback: (_error, message) => {
+        if (message.data.length === 0) return resolve();
+        chunks.push(message.data.slice());
+        message.respond();
+      },
+    });
+  });
+  const answer = await connection.request(
+    `$JS.API.STREAM.SNAPSHOT.${name}`,
+    JSON.stringify({ deliver_subject: inbox, chunk_size: 64 * 1024 }),
+  );
+  const { state } = answer.json<{ state: object }>();
+  await whole;
+  return { state, chunks };
+}
+
+/** What `nats stream restore` does. */
+async function restore(
+  connection: NatsConnection,
+  name: string,
+  config: StreamConfig,
+  { state, chunks }: Backup,
+): Promise<void> {
+  const answer = await connection.request(
+    `$JS.API.STREAM.RESTORE.${name}`,
+    JSON.stringify({ config, state }),
+  );
+  const { deliver_subject: subject } = answer.json<{ deliver_subject: string }>();
+  for (const chunk of chunks) await connection.request(subject, chunk);
+  const done = await connection.request(subject, new Uint8Array(), { timeout: 10_000 });
+  expect(done.json<{ error?: unknown }>().error).toBeUndefined();
 }
