@@ -43,7 +43,7 @@ export class Fleet {
           pciAddress: address(pf, vf + 1),
           index: vf,
           mac: '00:00:00:00:00:00',
-          iommuGroup: 100 + vf,
+          iommuGroup: 100 + pf * vfs + vf,
         })),
       })),
     };
