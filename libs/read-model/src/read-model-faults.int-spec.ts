@@ -2,13 +2,16 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import Database from 'libsql';
 import fc from 'fast-check';
 import { MemoryLog, type EventLog } from '#log';
 import { saneHistories } from '../../domain/src/testing/arbitraries.js';
 import { ReadModel } from './read-model.js';
 import { sealEvents, writeHistory, type Written } from './testing/written-log.js';
+
+// Processes and threads are started here, on machines that may be busy.
+jest.setTimeout(60_000);
 
 const SEED = Number(process.env['VF_TEST_SEED'] ?? 4711);
 const [HISTORY, OTHER] = fc.sample(saneHistories, { seed: SEED, numRuns: 2 });
