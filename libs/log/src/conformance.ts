@@ -175,6 +175,14 @@ export function logConformance(name: string, make: () => Promise<LogUnderTest>):
         expect(await collect(log.read(stream, 1))).toEqual(all);
       });
 
+      test('whoever was refused reads on from the head as it is, checked', async () => {
+        const all = await add({ decisions: 4 });
+        const others = sampleDecisions(emptyHead(stream), { decisions: 4, data: 'other' });
+        await expect(log.append(stream, 0, others)).rejects.toMatchObject({ code: 'WRONG_POSITION' });
+        const { position, hash } = all.at(-1)!;
+        expect(await collect(log.read(stream, 5, { verify: { position, hash } }))).toEqual([]);
+      });
+
       test('records made on another history are refused at the right position too', async () => {
         await add();
         const other = { position: 1, hash: '0'.repeat(64) };

@@ -203,7 +203,8 @@ export class SqliteFile {
   }
 
   #hashAt(id: number, position: number): string | undefined {
-    const row = this.#statements.hashes.get([id, position, position]) as Row | undefined;
+    // Not `get`: after an `all` of the same statement libsql gives the first row of that one.
+    const [row] = this.#statements.hashes.all([id, position, position]) as Row[];
     return row === undefined ? undefined : text(row[0]);
   }
 
