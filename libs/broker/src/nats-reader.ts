@@ -63,6 +63,9 @@ export class OrderedReader {
   #closed = false;
   #attempt: Attempt | undefined;
   readonly #stop = new AbortController();
+  readonly #stopped = new Promise<void>((resolve) => {
+    this.#stop.signal.addEventListener('abort', () => resolve());
+  });
   readonly #done: Promise<void>;
 
   constructor(
@@ -91,7 +94,8 @@ export class OrderedReader {
     let failures = 0;
     let notFound = 0;
     while (!this.#closed && !this.link.closed) {
-      await this.link.whenConnected();
+      // Who closes it must not wait for a server that is away.
+      await Promise.race([this.link.whenConnected(), this.#stopped]);
       if (this.#closed || this.link.closed) break;
       const before = this.#last;
       try {
