@@ -94,7 +94,7 @@ describe('six clusters and three allocators', () => {
 });
 
 describe('a rolling restart', () => {
-  test('[OUT-1] each of three allocators in turn: a client notices nothing but latency', async () => {
+  test('[OUT-1 acts] each of three allocators in turn: a client notices nothing but latency', async () => {
     const controlPlane = new ControlPlane(client);
     controlPlane.begin();
     await controlPlane.hears(20);
@@ -118,7 +118,7 @@ describe('a rolling restart', () => {
 
 describe(`the leader is killed ${KILLS} times under load`, () => {
   test(
-    '[OUT-1] [EX-1] [OUT-3] another leads within 5 s each time, and every request has one outcome',
+    '[OUT-1 acts] [EX-1 acts] [OUT-3 acts] another leads within 5 s each time, and every request has one outcome',
     async () => {
       const random = Random.seeded('leaders');
       const controlPlane = new ControlPlane(client);

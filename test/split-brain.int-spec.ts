@@ -98,7 +98,7 @@ test.each<[string, string, () => Promise<EventLog>, (cluster: string) => Promise
     (cluster) => readLogStream(server.url, cluster),
   ],
 ])(
-  '[EX-1] [OUT-1] [OUT-3] without any lease three allocators fight over one cluster in %s: the expected position alone keeps it whole',
+  '[EX-1 acts] [OUT-1 acts] [OUT-3 acts] without any lease three allocators fight over one cluster in %s: the expected position alone keeps it whole',
   async (_, cluster, openLog, readLog) => {
     const random = Random.seeded(`split brain, ${cluster}`);
     deposed = 0;

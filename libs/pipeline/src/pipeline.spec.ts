@@ -652,7 +652,7 @@ describe('the pipeline over memory ports', () => {
     expect(reads).toEqual([4, 3]);
   });
 
-  it("[OUT-3] a predecessor's append that comes late is relayed, although nothing is decided behind it", async () => {
+  it("[OUT-3 acts] a predecessor's append that comes late is relayed, although nothing is decided behind it", async () => {
     await begin();
     const late = world.log.connect();
     const options = {
