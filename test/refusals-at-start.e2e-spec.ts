@@ -60,7 +60,8 @@ const literally = (text: string): RegExp => new RegExp(text.replaceAll(/[\\^$.*+
 async function listener(greeting?: string): Promise<number> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
-    if (greeting === undefined) return;
+    // Read, so that its end is seen and the listener can be closed.
+    if (greeting === undefined) return void socket.resume();
     socket.write(greeting);
     socket.on('data', (data) => {
       if (data.includes('PING')) socket.write('PONG\r\n');
