@@ -21,11 +21,34 @@ export const pfTable = (pfs: readonly PfView[], paint?: Paint): readonly string[
 export const fleetTable = (pfs: readonly PfView[], paint?: Paint): readonly string[] =>
   table(
     ['HOST', 'ADDRESS', ...OUT_5, 'NOTE'],
-    pfs.map((pf) => [pf.hostId, pf.pf, ...out5(pf), pf.obstacle ?? (pf.cordoned ? 'PF_CORDONED' : '')]),
+    pfs.map((pf) => [pf.hostId, pf.pf, ...out5(pf), noteOf(pf)]),
     paint,
   ).map((line) => line.replace(/ +-$/, ''));
 
+/** Why it serves nothing, where the state does not say it already. */
+const noteOf = ({ obstacle, cordoned }: PfView): string =>
+  obstacle === undefined || obstacle.startsWith('PF_NOT_VIRTUALIZ')
+    ? cordoned
+      ? 'PF_CORDONED'
+      : ''
+    : obstacle;
+
 type Data = Readonly<Record<string, unknown>>;
+
+/** An event that nobody has decided: what it would be, and about whom. */
+export function plannedRow({ type, data }: { readonly type: string; readonly data: unknown }): string {
+  const { vmId, hostId, l3Id, l2Id, id } = data as Record<string, string | undefined>;
+  const network = l3Id ?? l2Id ?? id;
+  const about =
+    vmId !== undefined
+      ? `vm/${vmId}`
+      : hostId !== undefined
+        ? `host/${hostId}`
+        : network === undefined
+          ? ''
+          : `network/${network}`;
+  return `  ${type.padEnd(25)} ${about.padEnd(16)} ${gist(type, data as Data)}`.trimEnd();
+}
 
 /** What a person wants to know of an event, beside its name. */
 export function gist(type: string, data: Data): string {

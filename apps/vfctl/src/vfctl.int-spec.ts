@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { connectNats } from '#broker';
 import { VfScheduler, type Inputs } from '#client';
 import type { Standalone } from '#standalone';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startScheduler } from '../../../libs/client/src/testing/scheduler.js';
@@ -49,6 +50,7 @@ interface Setting {
   readonly env?: Record<string, string>;
   readonly signal?: AbortSignal;
   readonly server?: string;
+  readonly http?: string;
 }
 
 /** Runs vfctl as it is typed, words apart by blanks. */
@@ -60,7 +62,7 @@ async function vfctl(line: string, setting: Setting = {}): Promise<Ran> {
   const words = line.split(' ').filter((word) => word !== '');
   const server = setting.server ?? standalone.ready.nats;
   const code = await runVfctl(
-    [...words, '--server', server, '--server', standalone.ready.http],
+    [...words, '--server', server, '--server', setting.http ?? standalone.ready.http],
     {
       out: (text) => void (out += text),
       outBytes: (bytes) => void (out += Buffer.from(bytes).toString('latin1')),
@@ -258,6 +260,134 @@ describe('what cannot be taken back', () => {
     expect(await end()).toBe(before);
     expect((await vfctl('host fence host-2', { answer: 'yes' })).code).toBe(0);
     expect(await end()).toBeGreaterThan(before);
+  });
+});
+
+describe('what was, why, and what if', () => {
+  let other: Standalone;
+  let asked: VfScheduler;
+  let server: string;
+  const ask = (line: string, setting: Setting = {}): Promise<Ran> =>
+    vfctl(line, { server, http: other.ready.http, ...setting });
+
+  beforeAll(async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    await writeFile(join(directory, 'key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await writeFile(join(directory, 'pub.pem'), publicKey.export({ type: 'spki', format: 'pem' }));
+    other = await startScheduler({ VF_AUDIT_KEY: join(directory, 'key.pem') });
+    server = other.ready.nats;
+    asked = await VfScheduler.connect({ servers: server });
+    await asked.publish('HostReported', report('host-1', 2));
+    await asked.publish('HostReported', report('host-2', 2));
+    await asked.startVm('vm-1', { hostId: 'host-1', nics: [{ nicId: 'nic-0' }] });
+    await asked.vmStarted('vm-1');
+  }, 30_000);
+
+  afterAll(async () => {
+    await asked.close();
+    await other.stop();
+  }, 30_000);
+
+  test('lists hosts, VMs, VFs and networks', async () => {
+    expect((await ask('host ls')).out.split('\n')[1]).toMatch(/^host-1 +ready +1 +3 +1\/2 +0$/);
+    expect((await ask('vm ls --host host-1')).out.split('\n')[1]).toMatch(
+      /^vm-1 +running +host-1 +- +1 +1 +no$/,
+    );
+    expect((await ask('vf ls host-1 --state allocated')).out.trimEnd().split('\n')[1]).toMatch(
+      /^0000:82:10\.0 +0000:82:00\.0 +allocated +vm-1 +nic-0 +02:[0-9a-f:]+ +-$/,
+    );
+    await ask('net l2 l2-1 em1 --vlan 7');
+    expect((await ask('net ls')).out.split('\n')[1]).toMatch(/^l2-1 +L2 +L2VlanNetwork +em1 +7 +yes$/);
+    expect((await ask('host show host-1')).out).toContain('VMs: vm-1');
+  });
+
+  test('tells the past', async () => {
+    expect((await ask('availability --at 2')).out).toMatch(/^4 of 4 VFs free, 0 allocated/);
+    expect((await ask('availability')).out).toMatch(/^3 of 4 VFs free, 1 allocated/);
+    expect((await ask('vf who host-1 pci_0000_82_10_0')).out).toMatch(/: vm-1, nic-0 \(allocated, MAC 02:/);
+    expect((await ask('vf who host-1 82:10.0 --at 2')).out).toContain('nobody holds it');
+    expect((await ask('vf who host-1 82:10.0 --at 999999')).code).toBe(2);
+    expect((await ask('vf history host-1 82:10.0')).out.split('\n')[1]).toMatch(/^vm-1 +nic-0/);
+  });
+
+  test('[OUT-2] says why a start failed', async () => {
+    await asked.startVm('vm-9', { nics: ['a', 'b', 'c'].map((nicId) => ({ nicId })) }).catch(() => undefined);
+    const { code, out } = await ask('vm explain vm-9');
+    expect(code).toBe(0);
+    expect(out).toContain('VF_EXHAUSTED: no host of the cluster takes 3 VFs');
+    expect(out).toMatch(/\n {2}host-2 +0000:82:00\.0 +VF_EXHAUSTED +2\/2\n/);
+    expect(out).toMatch(/Decided again, it is the same\.\n$/);
+    expect((await ask('vm explain vm-nobody')).code).toBe(4);
+    expect((await ask('vm explain')).code).toBe(2);
+  });
+
+  test('plans, and writes nothing', async () => {
+    const file = join(directory, 'plan.yaml');
+    const before = (await asked.span())?.last;
+    await writeFile(file, '- type: VmStartRequested\n  data: { vmId: vm-5, nics: [{ nicId: a }] }\n');
+    expect(await ask(`plan -f ${file}`)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('VmStartAccepted           vm/vm-5'),
+    });
+    await writeFile(
+      file,
+      JSON.stringify([{ type: 'PfVirtualizeRequested', data: { hostId: 'host-1', pf: EM1, numVfs: 1 } }]),
+    );
+    expect(await ask(`plan -f ${file}`)).toMatchObject({
+      code: 3,
+      out: expect.stringContaining('PF_ALREADY_VIRTUALIZED'),
+    });
+    await writeFile(file, '- type: [');
+    expect((await ask(`plan -f ${file}`)).code).toBe(2);
+    await writeFile(file, '[{"type":"Nothing","data":{}}]');
+    expect(await ask(`plan -f ${file}`)).toMatchObject({ code: 2, err: expect.stringContaining('Nothing') });
+    expect((await ask(`plan -f ${file}.missing`)).code).toBe(2);
+    expect((await ask('pf split host-1 em2 4 --dry-run')).out).toContain('PfVirtualizationOrdered');
+    expect((await asked.span())?.last).toBe(before);
+  });
+
+  test('[PF-4] a restore lists who loses a VF, asks, and does nothing without a yes', async () => {
+    const before = (await asked.span())?.last;
+    const victims = 'One VM loses its VFs there:\n  vm-1: nic-0 (could go to host-2)';
+    expect((await ask('pf restore host-1 em1 --dry-run')).out).toBe(`Nothing was done. ${victims}\n`);
+    const silent = await ask('pf restore host-1 em1');
+    expect([silent.code, silent.err]).toEqual([
+      8,
+      expect.stringContaining(`${victims}\nThere is no terminal`),
+    ]);
+    const no = await ask('pf restore host-1 em1', { answer: 'no' });
+    expect([no.code, no.asked]).toEqual([8, [`${victims}\nGo on? [y/N] `]]);
+    expect((await ask('pf restore host-1 em1 --on-busy reject')).code).toBe(3);
+    expect((await asked.span())?.last).toBe((before ?? 0) + 1);
+    const done = await ask('pf restore host-1 em1 --yes');
+    expect([done.code, done.out]).toEqual([0, expect.stringContaining('vm-1 has lost 0000:82:10.0 (nic-0)')]);
+    // Nobody is left to lose anything: it does not ask.
+    expect((await ask('pf restore host-2 em1')).code).toBe(0);
+  });
+
+  test('exports the log, and checks the export without a server', async () => {
+    const [file, key] = [join(directory, 'log.ndjson'), join(directory, 'pub.pem')];
+    expect((await ask(`audit export ${file}`)).code).toBe(0);
+    expect(await ask(`audit export ${file}`)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('is there already'),
+    });
+    const nowhere = 'nats://127.0.0.1:1';
+    const check = (of: string) => ask(`audit check ${of} --key ${key}`, { server: nowhere });
+    expect(await check(file)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Good: \d+ events of cluster 'default'/),
+    });
+    const text = await readFile(file, 'utf8');
+    await writeFile(`${file}.edited`, text.replace('vm-1', 'vm-2'));
+    expect(await check(`${file}.edited`)).toMatchObject({
+      code: 7,
+      out: expect.stringMatching(/^NOT good: .*position 3/),
+    });
+    await writeFile(`${file}.cut`, text.split('\n').slice(0, 4).join('\n'));
+    expect((await check(`${file}.cut`)).code).toBe(7);
+    expect((await check(`${file}.missing`)).code).toBe(2);
+    expect((await ask('audit export x --cluster nowhere')).code).toBe(4);
   });
 });
 

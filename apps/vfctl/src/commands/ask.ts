@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import type { Availability, OutgoingEvent } from '#client';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
 import type { Run } from '../program.js';
-import { fleetTable, gist } from '../tables.js';
+import { fleetTable, plannedRow } from '../tables.js';
 import { table } from '../terminal.js';
 
 export function askCommands(program: Command, run: Run): void {
@@ -79,9 +79,7 @@ Example, plan.yaml:
         });
         session.print(reply, () => [
           `From position ${reply.position} on, ${inputs.length} inputs would lead to ${reply.events.length} events:`,
-          ...reply.events.map(({ type, subject, data }) =>
-            `  ${type.padEnd(25)} ${(subject ?? '').padEnd(16)} ${gist(type, (data ?? {}) as Record<string, unknown>)}`.trimEnd(),
-          ),
+          ...reply.events.map(plannedRow),
         ]);
         if (reply.events.some(({ type }) => /(Failed|Rejected)$/.test(type) && !/^Pf\w+Failed$/.test(type)))
           throw new Ended(EXIT.refused);

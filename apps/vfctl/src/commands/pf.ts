@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { HolderRef, OutgoingEvent, PfView } from '#client';
 import type { Run } from '../program.js';
 import { wholeNumber } from '../arguments.js';
-import { fleetTable, pfTable, timelineRow } from '../tables.js';
+import { fleetTable, pfTable, plannedRow } from '../tables.js';
 import type { Session } from '../session.js';
 
 interface Impact {
@@ -21,9 +21,6 @@ async function planned(session: Session, type: string, data: object): Promise<re
   });
   return events;
 }
-
-const plannedRow = ({ type, subject, data }: OutgoingEvent): string =>
-  timelineRow({ position: '', time: '', type, subject: subject ?? '', data } as OutgoingEvent).trim();
 
 export function pfCommands(program: Command, run: Run): void {
   const pf = program.command('pf').description('physical functions: list, split, restore');

@@ -5,7 +5,7 @@ import { UsageError } from '../exit-codes.js';
 import { interfaceXml } from '../libvirt.js';
 import type { Run } from '../program.js';
 import type { Session } from '../session.js';
-import { gist } from '../tables.js';
+import { plannedRow } from '../tables.js';
 import { oneLine, table } from '../terminal.js';
 
 interface VmRow extends VmView {
@@ -124,8 +124,8 @@ export function vmCommands(program: Command, run: Run): void {
       run(async (session, [vmId], { id }: { id?: string }) => {
         if ((vmId === undefined) === (id === undefined)) throw new UsageError('say a VM, or --id');
         const request = id ?? (await lastStart(session, vmId as string));
-        const reply = await session.query<Record<string, unknown>>('explain', { id: request });
-        session.print(reply, () => explained(reply));
+        const reply = await session.query<Explanation>('explain', { id: request });
+        session.print(reply, () => explained(reply, session));
       }),
     );
 
@@ -232,18 +232,63 @@ async function lastStart(session: Session, vmId: string): Promise<string> {
   return last.causationid;
 }
 
-/** What `explain` says, for people: whatever it has, what is simple on one line, what is not in full. */
-function explained(reply: Record<string, unknown>): readonly string[] {
-  const lines: string[] = [];
-  for (const [name, value] of Object.entries(reply)) {
-    if (name === 'events' && Array.isArray(value)) {
-      lines.push('events:');
-      for (const { type, data } of value as OutgoingEvent[])
-        lines.push(`  ${type}  ${gist(type, (data ?? {}) as Record<string, unknown>)}`.trimEnd());
-    } else if (typeof value === 'object' && value !== null) {
-      const text = JSON.stringify(value, null, 2).split('\n');
-      lines.push(`${name}:`, ...text.map((line) => `  ${line}`));
-    } else lines.push(`${name}: ${oneLine(String(value))}`);
-  }
-  return lines;
+interface Explanation {
+  readonly id: string;
+  readonly decided?: { readonly position: string; readonly time: string; readonly decider: string };
+  readonly dead?: { readonly reason: string };
+  readonly again?: { readonly same: boolean; readonly code?: string; readonly message?: string };
+  readonly because?: readonly {
+    readonly position: string;
+    readonly input?: { readonly type?: string; readonly source?: string; readonly time?: string };
+  }[];
+  readonly events?: readonly OutgoingEvent[];
+  readonly outcome?: OutgoingEvent;
+}
+
+interface Considered {
+  readonly hostId: string;
+  readonly pf?: string;
+  readonly reason: string;
+  readonly total?: number;
+  readonly free?: number;
+}
+
+/** Why a request had its outcome, for people: what was decided, what was looked at, what led to it. */
+function explained(said: Explanation, session: Session): readonly string[] {
+  if (said.dead !== undefined) return [`'${said.id}' was put aside: ${oneLine(said.dead.reason)}`];
+  const { decided, again, because = [], events = [], outcome } = said;
+  const { considered = [], why } = (outcome?.data ?? {}) as {
+    considered?: readonly Considered[];
+    why?: { strategy: string; score: number; candidates: number };
+  };
+  return [
+    `'${said.id}', decided at position ${decided?.position} (${decided?.time}) by version ${decided?.decider} of the decider:`,
+    ...events.map(plannedRow),
+    ...(why === undefined
+      ? []
+      : [`The host was chosen by '${why.strategy}' out of ${why.candidates}; its score is ${why.score}.`]),
+    ...(considered.length === 0
+      ? []
+      : [
+          'What was looked at, nearest first:',
+          ...table(
+            ['HOST', 'PF', 'REASON', 'FREE/TOTAL'],
+            considered.map(({ hostId, pf, reason, free, total }) => [
+              hostId,
+              pf,
+              reason,
+              total === undefined ? undefined : `${free}/${total}`,
+            ]),
+            session.paint,
+          ).map((line) => `  ${line}`),
+        ]),
+    'What led to it:',
+    ...because.map(
+      ({ position, input }) =>
+        `  position ${position}: ${oneLine(`${input?.type ?? 'an input'} from ${input?.source ?? 'nobody'} at ${input?.time ?? '-'}`)}`,
+    ),
+    again?.same === true
+      ? 'Decided again, it is the same.'
+      : `DECIDED AGAIN, IT IS NOT THE SAME: ${again?.code ?? ''} ${again?.message ?? ''}`.trimEnd(),
+  ];
 }
