@@ -1,53 +1,42 @@
-import { jetstream } from '@nats-io/jetstream';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
-import type { Inputs, InputType } from '#domain';
-import { INPUT_CATALOG, inputSubject, outputsOf, querySubject, type OutgoingEvent } from '#wire';
-
-const CLUSTER = 'default';
+import {
+  VfRefusal,
+  VfScheduler,
+  type AskableInput,
+  type InputType,
+  type Inputs,
+  type OutgoingEvent,
+} from '#client';
 
 /** What another system does: publishes what happens, and follows what the scheduler decides. */
 export class Conversation {
   readonly timeline: OutgoingEvent[] = [];
   private readonly waiting = new Set<() => void>();
-  private inputs = 0;
+  private readonly over = new AbortController();
+  private readonly following: Promise<void>;
 
-  private constructor(private readonly connection: NatsConnection) {}
+  private constructor(private readonly scheduler: VfScheduler) {
+    this.following = this.listen();
+  }
 
   static async open(url: string): Promise<Conversation> {
-    const connection = await connect({ servers: url });
-    const conversation = new Conversation(connection);
-    connection.subscribe(outputsOf(CLUSTER), {
-      callback: (error, message) => {
-        if (error !== null) return;
-        conversation.timeline.push(message.json<OutgoingEvent>());
-        for (const look of [...conversation.waiting]) look();
-      },
-    });
-    await connection.flush();
-    return conversation;
+    return new Conversation(await VfScheduler.connect({ servers: url, source: '/demo' }));
   }
 
   /** Publishes an input. @returns its id. */
   async publish<T extends InputType>(type: T, data: Inputs[T]): Promise<string> {
-    const id = `demo-${++this.inputs}`;
-    const { kind, idField } = INPUT_CATALOG[type];
-    const about = idField === undefined ? CLUSTER : (data as unknown as Record<string, string>)[idField];
-    const event = { specversion: '1.0', id, source: '/demo', type, time: new Date().toISOString(), data };
-    await jetstream(this.connection).publish(
-      inputSubject(CLUSTER, kind, about ?? '', type),
-      JSON.stringify(event),
-    );
-    return id;
+    return (await this.scheduler.publish(type, data)).id;
   }
 
-  /** Publishes a request and waits for the event that is its outcome: the last one that it caused. */
-  async ask<T extends InputType>(
-    type: T,
-    data: Inputs[T],
-    outcomes: readonly string[],
-  ): Promise<OutgoingEvent> {
-    const id = await this.publish(type, data);
-    return this.until((event) => event.causationid === id && outcomes.includes(event.type));
+  /** Publishes an input and waits for its outcome, also where that is a refusal. */
+  async ask<T extends AskableInput>(type: T, data: Inputs[T]): Promise<OutgoingEvent> {
+    const { position } = await this.scheduler.ask(type, data).then(
+      ({ event }) => event,
+      (error: unknown) => {
+        if (error instanceof VfRefusal) return error.event;
+        throw error;
+      },
+    );
+    return this.until((event) => event.position === position);
   }
 
   /** Waits for an event. */
@@ -64,14 +53,22 @@ export class Conversation {
     });
   }
 
-  async query<T>(name: string, request: object): Promise<T> {
-    const reply = await this.connection.request(querySubject(CLUSTER, name), JSON.stringify(request), {
-      timeout: 5000,
-    });
-    return reply.json<T>();
+  /** Asks about all that was told. */
+  query<T>(name: string, request: object): Promise<T> {
+    const atLeast = this.timeline.at(-1)?.position ?? '0';
+    return this.scheduler.query<T>(name, { ...request, atLeast });
   }
 
-  close(): Promise<void> {
-    return this.connection.drain();
+  async close(): Promise<void> {
+    this.over.abort();
+    await this.following;
+    await this.scheduler.close();
+  }
+
+  private async listen(): Promise<void> {
+    for await (const event of this.scheduler.follow({ signal: this.over.signal })) {
+      this.timeline.push(event);
+      for (const look of [...this.waiting]) look();
+    }
   }
 }

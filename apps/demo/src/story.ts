@@ -1,7 +1,6 @@
-import type { Availability, Inputs, PfReport } from '#domain';
-import type { OutgoingEvent } from '#wire';
+import type { Availability, Inputs, OutgoingEvent, PfReport } from '#client';
+import { pfTable, timelineRow } from '#vfctl';
 import { Conversation } from './conversation.js';
-import { pfTable, timelineRow } from './print.js';
 
 const HOST = 'host-1';
 const EM2 = '0000:82:00.1';
@@ -44,8 +43,6 @@ const vfsOfEm2 = Array.from({ length: SPLIT_INTO }, (_, index) => {
   return { pciAddress: `0000:82:${device}.${slot & 7}`, index };
 });
 
-const STARTED = ['VmStartAccepted', 'VmStartFailed'];
-
 /** A small fleet from its first report to the restore of a PF in use, told as it happens. */
 export async function tellStory(natsUrl: string, print: (line: string) => void): Promise<void> {
   const conversation = await Conversation.open(natsUrl);
@@ -67,15 +64,14 @@ export async function tellStory(natsUrl: string, print: (line: string) => void):
   };
 
   chapter(`1. ${HOST} reports what it has`);
-  await conversation.ask('HostReported', inventory, ['HostRegistered']);
+  const report = await conversation.publish('HostReported', inventory);
+  await conversation.until((event) => event.causationid === report);
   tell();
   await table();
 
   chapter(`2. An operator splits em2 into ${SPLIT_INTO} VFs; the host does it and reports them`);
-  await conversation.ask('PfVirtualizeRequested', { hostId: HOST, pf: EM2, numVfs: SPLIT_INTO }, [
-    'PfVirtualizationOrdered',
-  ]);
-  await conversation.ask('PfVirtualized', { hostId: HOST, pf: EM2, vfs: vfsOfEm2 }, ['PfVirtualized']);
+  await conversation.ask('PfVirtualizeRequested', { hostId: HOST, pf: EM2, numVfs: SPLIT_INTO });
+  await conversation.ask('PfVirtualized', { hostId: HOST, pf: EM2, vfs: vfsOfEm2 });
   tell();
   await table();
 
@@ -84,35 +80,75 @@ export async function tellStory(natsUrl: string, print: (line: string) => void):
   let outcome: OutgoingEvent;
   do {
     const vmId = `vm-${++vm}`;
-    outcome = await conversation.ask(
-      'VmStartRequested',
-      { vmId, nics: [{ nicId: 'nic-0', physicalNetwork: 'em2' }] },
-      STARTED,
-    );
-    if (outcome.type === 'VmStartAccepted')
-      await conversation.ask('VmStarted', { vmId, hostId: HOST }, ['VmStarted']);
+    outcome = await conversation.ask('VmStartRequested', {
+      vmId,
+      nics: [{ nicId: 'nic-0', physicalNetwork: 'em2' }],
+    });
+    if (outcome.type === 'VmStartAccepted') await conversation.ask('VmStarted', { vmId, hostId: HOST });
   } while (outcome.type === 'VmStartAccepted');
   const refused = `vm-${vm}`;
   tell(({ subject }) => [`vm/vm-1`, `vm/${refused}`].includes(subject));
   await table();
 
   chapter(`4. vm-7 stops, and ${refused}, which was refused, starts with its VF`);
-  await conversation.ask('VmStopped', { vmId: 'vm-7' }, ['VmStopped']);
-  await conversation.ask(
-    'VmStartRequested',
-    { vmId: refused, nics: [{ nicId: 'nic-0', physicalNetwork: 'em2' }] },
-    STARTED,
-  );
+  const { data } = conversation.timeline.find(
+    ({ type, subject }) => type === 'VfAllocated' && subject === 'vm/vm-7',
+  ) as OutgoingEvent;
+  const { vf: vfOf7 } = data as { vf: string };
+  await conversation.ask('VmStopped', { vmId: 'vm-7' });
+  await conversation.ask('VmStartRequested', {
+    vmId: refused,
+    nics: [{ nicId: 'nic-0', physicalNetwork: 'em2' }],
+  });
   tell();
 
   chapter('5. em2 is restored while its VFs are in use: the VMs are told, then the host is');
-  await conversation.ask('PfRestoreRequested', { hostId: HOST, pf: EM2 }, ['PfRestoreOrdered']);
-  await conversation.ask('PfRestored', { hostId: HOST, pf: EM2 }, ['PfRestored']);
+  await conversation.ask('PfRestoreRequested', { hostId: HOST, pf: EM2 });
+  await conversation.ask('PfRestored', { hostId: HOST, pf: EM2 });
   tell(({ type, subject }) => type !== 'VfReleased' || ['vm/vm-1', 'vm/vm-2'].includes(subject));
   await table();
 
-  chapter('6. The log remembers');
+  chapter('6. Who had the VF of vm-7, and when?');
+  const [first, second] = conversation.timeline.filter(
+    ({ type, data }) => type === 'VfAllocated' && (data as { vf: string }).vf === vfOf7,
+  );
+  const { tenants } = await conversation.query<{ tenants: readonly Tenant[] }>('tenants', {
+    hostId: HOST,
+    vf: vfOf7,
+  });
+  for (const { vmId, from, to, reason } of tenants)
+    print(
+      `  ${vfOf7}  ${vmId.padEnd(6)} ${from.slice(11, 23)} to ${to?.slice(11, 23) ?? 'now'}  ${reason ?? ''}`,
+    );
+
+  chapter('7. The past: who had it while vm-7 ran, and how much was free then?');
+  for (const { position } of [first, second] as OutgoingEvent[]) {
+    const { vf } = await conversation.query<{ vf: { state: string; holder?: { vmId: string } } }>('vf', {
+      hostId: HOST,
+      vf: vfOf7,
+      at: position,
+    });
+    const { free, total } = await conversation.query<Availability>('availability', { at: position });
+    print(`  at position ${position.padStart(3)}  held by ${vf.holder?.vmId}, ${free} of ${total} VFs free`);
+  }
+
+  chapter(`8. Why did ${refused} not start at first?`);
+  const no = conversation.timeline.find(({ type }) => type === 'VmStartFailed') as OutgoingEvent;
+  const why = await conversation.query<{ message: string; again: { same: boolean } }>('explain', {
+    id: no.causationid,
+  });
+  print(`  ${why.message}`);
+  print(`  decided again from the log: ${why.again.same ? 'the same' : 'ANOTHER ANSWER'}`);
+
+  chapter('9. The log remembers');
   const { events, ok } = await conversation.query<{ events: number; ok: boolean }>('verify', {});
   print(`  ${events} events in the log, hash chain ${ok ? 'good' : 'BROKEN'}`);
   await conversation.close();
+}
+
+interface Tenant {
+  readonly vmId: string;
+  readonly from: string;
+  readonly to?: string;
+  readonly reason?: string;
 }
