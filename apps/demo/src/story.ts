@@ -91,10 +91,10 @@ export async function tellStory(natsUrl: string, print: (line: string) => void):
   await table();
 
   chapter(`4. vm-7 stops, and ${refused}, which was refused, starts with its VF`);
-  const { data } = conversation.timeline.find(
+  const { data: taken } = conversation.timeline.find(
     ({ type, subject }) => type === 'VfAllocated' && subject === 'vm/vm-7',
   ) as OutgoingEvent;
-  const { vf: vfOf7 } = data as { vf: string };
+  const { vf: vfOf7 } = taken as { vf: string };
   await conversation.ask('VmStopped', { vmId: 'vm-7' });
   await conversation.ask('VmStartRequested', {
     vmId: refused,
