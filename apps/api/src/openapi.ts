@@ -57,6 +57,7 @@ export function openApiDocument(version: string): Json {
     add(`/v1/clusters/{cluster}/${command.path}`, command.method.toLowerCase(), commandOperation(command));
   }
   add('/v1/clusters/{cluster}/events', 'get', EVENTS);
+  add('/v1/clusters/{cluster}/export', 'get', EXPORT);
   add('/health/live', 'get', {
     operationId: 'live',
     tags: ['health'],
@@ -217,6 +218,22 @@ function commandOperation({ path, method, type, summary, defaults = {} }: Comman
     },
   };
 }
+
+const EXPORT: Json = {
+  operationId: 'export',
+  tags: ['queries'],
+  summary: 'The whole log with a signed manifest; `vfctl audit check` needs nothing else',
+  parameters: [CLUSTER],
+  responses: {
+    200: {
+      description: 'A line of JSON for each record, and the manifest as the last.',
+      content: { 'application/x-ndjson': { schema: { type: 'string' } } },
+    },
+    404: problem('There is no such cluster.'),
+    409: problem('This instance has no key to sign with (`NO_AUDIT_KEY`).'),
+    503: problem('It cannot be read now.'),
+  },
+};
 
 const EVENTS: Json = {
   operationId: 'events',
