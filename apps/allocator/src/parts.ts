@@ -3,9 +3,10 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { connectNats, openNatsConnection, type NatsBroker, type NatsConnectionOptions } from '#broker';
+import type { HardwareLimit } from '#domain';
 import { JetStreamLog, KurrentLog, LogError, MemoryLog, SqliteLog, type EventLog } from '#log';
 import { systemClock, type AllocatorOptions, type Logger } from '#pipeline';
-import { SettingsError, type Settings } from '#wire';
+import { readHardwareLimits, SettingsError, type Settings } from '#wire';
 
 /**
  * Opens the event log that the settings name.
@@ -109,12 +110,32 @@ async function checkReadable(variable: string, file: string | undefined): Promis
   }
 }
 
+/**
+ * An operator's limits of hardware (PF-12); undefined where the settings name no file.
+ *
+ * @throws SettingsError naming the file and what is wrong with it.
+ */
+export async function loadHardwareLimits(file?: string): Promise<readonly HardwareLimit[] | undefined> {
+  if (file === undefined) return undefined;
+  const refuse = (why: string): SettingsError => new SettingsError('VF_HARDWARE_LIMITS', `${file}${why}`);
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw refuse(` cannot be read (${(error as { code?: string }).code}): name a JSON file`);
+  }
+  const limits = readHardwareLimits(text);
+  if ('problem' in limits) throw refuse(`: ${limits.problem}`);
+  return limits;
+}
+
 /** What an allocator works with. */
 export const allocatorOptions = (
   settings: Settings,
   broker: NatsBroker,
   log: EventLog,
   logger: Logger,
+  hardwareLimits: readonly HardwareLimit[] | undefined,
 ): Omit<AllocatorOptions, 'dispatch'> => ({
   broker,
   log,
@@ -126,4 +147,5 @@ export const allocatorOptions = (
   maxClusters: settings.maxClusters,
   rememberedInputs: settings.rememberedInputs,
   outMaxAge: settings.outMaxAge,
+  hardwareLimits,
 });

@@ -7,7 +7,7 @@ import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
 import { nestLogger, pipelineLogger } from './logging.js';
-import { allocatorOptions, connect, openEventLog, type NatsUse } from './parts.js';
+import { allocatorOptions, connect, loadHardwareLimits, openEventLog, type NatsUse } from './parts.js';
 import { followClusters, openReadModel, readAuditKey } from './read-side.js';
 
 /** A running scheduler. */
@@ -50,11 +50,12 @@ export async function startService(
   const giveUp = (): void => void close();
   asked.addEventListener('abort', giveUp);
   try {
+    const hardwareLimits = await loadHardwareLimits(settings.hardwareLimitsFile);
     const eventLog = await openEventLog(settings, nats, logger, asked);
     closers.push(() => eventLog.close());
     const broker = await connect(settings, nats, logger, asked);
     closers.push(() => broker.close());
-    const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger));
+    const strategy = new BatchStrategy(allocatorOptions(settings, broker, eventLog, logger, hardwareLimits));
     const { allocator } = strategy;
     const readModel = await openReadModel(settings, eventLog, logger, closers);
     const { clusters, dataDir } = settings;

@@ -1,18 +1,7 @@
-import type { Vf } from './state.js';
+import type { HardwareLimit, PfReport } from './inputs.js';
+import type { Policy, Vf } from './state.js';
 
-/** A known limit of a kind of hardware (PF-12): data, not code. */
-export interface HardwareLimit {
-  /** Part of the PF's model or driver by which it is recognised, lower case. */
-  readonly match: string;
-  /** What a person should know when such a PF is split. */
-  readonly onSplit?: string;
-  /**
-   * Guest systems with which its VFs are unreliable, as parts of `guestOs` in lower case, and what to say
-   * then.
-   */
-  readonly guests?: { readonly match: readonly string[]; readonly warning: string };
-}
-
+/** What is known of hardware anyway (PF-12): data, not code. */
 export const HARDWARE_LIMITS: readonly HardwareLimit[] = [
   {
     match: 'bcm57810',
@@ -28,28 +17,35 @@ export const HARDWARE_LIMITS: readonly HardwareLimit[] = [
   },
 ];
 
-const limitsOf = (report: {
-  readonly model?: string;
-  readonly driver?: string;
-}): HardwareLimit | undefined => {
-  const text = `${report.model ?? ''} ${report.driver ?? ''}`.toLowerCase();
-  return HARDWARE_LIMITS.find((limit) => text.includes(limit.match));
-};
+type Hardware = Pick<PfReport, 'model' | 'driver'>;
+
+/** The first that matches; an operator's come first. */
+function limitOf(
+  { hardwareLimits }: Policy,
+  { model = '', driver = '' }: Hardware,
+): HardwareLimit | undefined {
+  const text = `${model} ${driver}`.toLowerCase();
+  const matches = ({ match }: HardwareLimit): boolean => text.includes(match.toLowerCase());
+  return hardwareLimits.find(matches) ?? HARDWARE_LIMITS.find(matches);
+}
 
 /** What to say when such a PF is split. */
-export const splitWarning = (report: {
-  readonly model?: string;
-  readonly driver?: string;
-}): string | undefined => limitsOf(report)?.onSplit;
+export const splitWarning = (policy: Policy, hardware: Hardware): string | undefined =>
+  limitOf(policy, hardware)?.onSplit;
 
 /** Warnings for a start with VFs of PFs that are known to be unreliable with the guest's system. */
-export function hardwareWarnings(vfs: readonly Vf[], guestOs: string | undefined): readonly string[] {
+export function hardwareWarnings(
+  policy: Policy,
+  vfs: readonly Vf[],
+  guestOs: string | undefined,
+): readonly string[] {
   if (guestOs === undefined) return [];
   const guest = guestOs.toLowerCase();
   const warnings = new Set<string>();
   for (const vf of vfs) {
-    const guests = limitsOf(vf.pf.report)?.guests;
-    if (guests?.match.some((part) => guest.includes(part)) === true) warnings.add(guests.warning);
+    const guests = limitOf(policy, vf.pf.report)?.guests;
+    if (guests?.match.some((part) => guest.includes(part.toLowerCase())) === true)
+      warnings.add(guests.warning);
   }
   return [...warnings];
 }

@@ -213,6 +213,16 @@ export interface NetworkRemovalRequested {
   readonly id: string;
 }
 
+/** A known limit of a kind of hardware (PF-12): what a person is told of it. */
+export interface HardwareLimit {
+  /** Part of the PF's model or driver by which it is recognised; case does not matter. */
+  readonly match: string;
+  /** Said when such a PF is split. */
+  readonly onSplit?: string;
+  /** Guest systems with which its VFs are unreliable, as parts of `guestOs`, and what to say at their start. */
+  readonly guests?: { readonly match: readonly string[]; readonly warning: string };
+}
+
 /**
  * A cluster's policy as an operator changes it: what is left out stays as it is. Times in seconds, at least
  * 1.
@@ -227,6 +237,8 @@ export interface ClusterPolicyChanged {
   readonly strategy?: Strategy;
   /** VFs that a tenant may hold; a tenant that is not named has no limit. The whole table is replaced. */
   readonly quotas?: Readonly<Record<string, number>>;
+  /** Limits of hardware, before those that are known anyway. The whole list is replaced. */
+  readonly hardwareLimits?: readonly HardwareLimit[];
 }
 export type Tick = Readonly<Record<string, never>>;
 

@@ -1,5 +1,6 @@
 import type { PlacedEvent, ReleaseReason } from './events.js';
 import type {
+  HardwareLimit,
   L2NetworkDefined,
   L3NetworkDefined,
   NicSpec,
@@ -25,6 +26,8 @@ export interface Policy {
   readonly hostTimeoutSeconds: number;
   readonly strategy: Strategy;
   readonly quotas: Readonly<Record<string, number>>;
+  /** An operator's, before those that are known anyway (PF-12). */
+  readonly hardwareLimits: readonly HardwareLimit[];
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -36,6 +39,7 @@ export const DEFAULT_POLICY: Policy = {
   hostTimeoutSeconds: 90,
   strategy: 'pack',
   quotas: {},
+  hardwareLimits: [],
 };
 
 /** The time between a release and the host's word that the VF is clean (SCRUB-1). */

@@ -1,5 +1,5 @@
 import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
-import type { State } from '#domain';
+import type { HardwareLimit, State } from '#domain';
 import { LogError, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
@@ -47,6 +47,8 @@ export interface AllocatorOptions {
   readonly maxClusters: number;
   readonly rememberedInputs: number;
   readonly outMaxAge: number;
+  /** An operator's limits of hardware (PF-12); undefined: those that each cluster has. */
+  readonly hardwareLimits?: readonly HardwareLimit[];
   /** The way of a batch to its decision; by default straight there. */
   readonly dispatch?: (batch: InputBatch) => Promise<void>;
 }

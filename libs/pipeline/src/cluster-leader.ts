@@ -6,6 +6,7 @@ import {
   recall,
   STATE_VERSION,
   step,
+  type HardwareLimit,
   type Input,
   type PlacedEvent,
   type State,
@@ -56,6 +57,8 @@ export interface LeaderOptions {
   readonly rememberedInputs: number;
   /** How long `VF_OUT` keeps events, in milliseconds. */
   readonly outMaxAge: number;
+  /** What the policy of the cluster shall have (PF-12); undefined: whatever it has. */
+  readonly hardwareLimits?: readonly HardwareLimit[];
 }
 
 /** What is decided and not yet on its way to the log. */
@@ -482,28 +485,42 @@ export class ClusterLeader {
   }
 
   private async tick(): Promise<void> {
-    const { broker, clock } = this.options;
+    const { clock, hardwareLimits } = this.options;
     const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
     while (!signal.aborted) {
       await clock.sleep(TICK_EVERY, signal);
-      if (signal.aborted || !hasDeadlines(this.state)) continue;
-      const now = clock.now();
-      const id = `tick:${this.cluster}:${now}`;
-      const event = {
-        specversion: '1.0',
-        id,
-        source: `/vf-scheduler/${this.cluster}`,
-        type: 'Tick',
-        time: new Date(now).toISOString(),
-        data: {},
-      };
-      const subject = inputSubject(this.cluster, 'cluster', this.cluster, 'Tick');
-      try {
-        await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
-      } catch (error) {
-        // A lost tick is made good by the next; a broker that is away is the follower's to report.
-        if (!(error instanceof BrokerError)) this.fail(error);
-      }
+      if (signal.aborted) continue;
+      if (this.wantsOtherLimits()) await this.say('ClusterPolicyChanged', { hardwareLimits });
+      if (hasDeadlines(this.state)) await this.say('Tick', {});
+    }
+  }
+
+  /** Whether the policy has other limits of hardware than it shall have: they come to it through the log. */
+  private wantsOtherLimits(): boolean {
+    const { hardwareLimits } = this.options;
+    if (hardwareLimits === undefined) return false;
+    return JSON.stringify(this.state.policy.hardwareLimits) !== JSON.stringify(hardwareLimits);
+  }
+
+  /** Publishes an input of the leader's own. */
+  private async say(type: 'Tick' | 'ClusterPolicyChanged', data: object): Promise<void> {
+    const { broker, clock } = this.options;
+    const now = clock.now();
+    const id = `${type === 'Tick' ? 'tick' : 'policy'}:${this.cluster}:${now}`;
+    const event = {
+      specversion: '1.0',
+      id,
+      source: `/vf-scheduler/${this.cluster}`,
+      type,
+      time: new Date(now).toISOString(),
+      data,
+    };
+    const subject = inputSubject(this.cluster, 'cluster', this.cluster, type);
+    try {
+      await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+    } catch (error) {
+      // What is lost is made good a second later; a broker that is away is the follower's to report.
+      if (!(error instanceof BrokerError)) this.fail(error);
     }
   }
 }

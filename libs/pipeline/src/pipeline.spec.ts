@@ -552,6 +552,26 @@ describe('the pipeline over memory ports', () => {
     await expect(world.allocator().start()).rejects.toThrow(/damaged at position 2/);
   });
 
+  it("[PF-12 acts] the leader brings an operator's hardware limits into the policy, by the log, and only where they differ", async () => {
+    await begin();
+    const hardwareLimits = [{ match: 'X710', onSplit: 'old firmware' }];
+    const first = world.allocator({ hardwareLimits });
+    await started(first);
+    await world.until('the limits', () => world.types().includes('ClusterPolicyChanged'));
+    await world.publish('HostReported', report(1));
+    await world.until('the report', () => world.types().includes('HostRegistered'));
+    await first.stop();
+    await started(world.allocator({ hardwareLimits }));
+    await world.publish('ClusterPolicyChanged', { hardwareLimits: [] });
+    await world.until('the limits again', () => world.types().length === 4);
+    expect(world.types()).toEqual([
+      'ClusterPolicyChanged',
+      'HostRegistered',
+      'ClusterPolicyChanged',
+      'ClusterPolicyChanged',
+    ]);
+  });
+
   it('[HOST-5 acts] the leader keeps time: a silent host is lost, and is back with its next report', async () => {
     await begin();
     await started(world.allocator());

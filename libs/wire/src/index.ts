@@ -24,3 +24,4 @@ export { asyncApiDocument, type AsyncApiParts, type DocumentedEvent } from './co
 export { dataSchema, type Comments } from './contract/data-schema.js';
 export { inputSchema, outputSchema } from './contract/event-schema.js';
 export type { JsonSchema } from './contract/json-schema.js';
+export { readHardwareLimits } from './hardware-limits-file.js';

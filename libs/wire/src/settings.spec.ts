@@ -87,6 +87,7 @@ describe('settings', () => {
       (logLevel): [string, string, Partial<Settings>] => ['VF_LOG_LEVEL', logLevel, { logLevel }],
     ),
     ['VF_REMEMBERED_INPUTS', '1', { rememberedInputs: 1 }],
+    ['VF_HARDWARE_LIMITS', 'limits.json', { hardwareLimitsFile: 'limits.json' }],
   ];
 
   test.each(good)('%s=%s', (variable, value, setting) => {

@@ -35,6 +35,8 @@ export interface Settings {
   readonly logLevel: LogLevel;
   /** Inputs of a cluster that are known again (EX-6). */
   readonly rememberedInputs: number;
+  /** A JSON file with an operator's limits of hardware (PF-12). */
+  readonly hardwareLimitsFile?: string;
   /** A file with the private key that signs exports. */
   readonly auditKey?: string;
 }
@@ -74,6 +76,7 @@ const VARIABLES = [
   'VF_OUT_MAX_AGE',
   'VF_LOG_LEVEL',
   'VF_REMEMBERED_INPUTS',
+  'VF_HARDWARE_LIMITS',
   'VF_AUDIT_KEY',
 ] as const;
 
@@ -149,6 +152,7 @@ export function readSettings(environment: Environment): Settings {
     logLevel: readLevel(text('VF_LOG_LEVEL')),
     auditKey: text('VF_AUDIT_KEY'),
     rememberedInputs: whole('VF_REMEMBERED_INPUTS', 200_000, 1, 10_000_000),
+    hardwareLimitsFile: text('VF_HARDWARE_LIMITS'),
   };
 }
 

@@ -242,7 +242,7 @@ export function orderSplit(
   numVfs: number,
   warnings: readonly string[] = [],
 ): void {
-  const limit = splitWarning(pf.report);
+  const limit = splitWarning(decision.state.policy, pf.report);
   const all = limit === undefined ? warnings : [...warnings, limit];
   decision.add('PfVirtualizationOrdered', {
     hostId: pf.host.id,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { ClusterPolicyChanged } from '../inputs.js';
 import { viewPf, viewVm } from '../views.js';
 import {
   EM1,
@@ -390,6 +391,23 @@ describe('what the rules of a PF refuse, and what they leave alone', () => {
       .given(say('ClusterPolicyChanged', { bond: 'reject' }))
       .when(order(4, EM2))
       .then(expected('PfVirtualizationOrdered', { hostId: 'h1', pf: EM2, numVfs: 4 }));
+  });
+
+  test("[PF-12 acts] an operator's limits come before ours, for those that they match, from then on", () => {
+    const limits = (hardwareLimits: ClusterPolicyChanged['hardwareLimits']) =>
+      say('ClusterPolicyChanged', { hardwareLimits });
+    const x = { match: '82599', onSplit: 'old firmware', guests: { match: ['BSD'], warning: 'no link' } };
+    const cluster = scenario(reported('h1', { pfs: [port('em1', 0), port('em2', 0, { driver: 'bnx2x' })] }));
+    cluster.when(limits([x])).then(expected('ClusterPolicyChanged', { hardwareLimits: [x] }));
+    cluster.given(order(2));
+    expect(cluster.events[0]?.data).toMatchObject({ warnings: ['old firmware'] });
+    cluster.given(done(2), start('vm1', { guestOs: 'FreeBSD 14' }));
+    expect(cluster.events.at(-1)?.data).toMatchObject({ warnings: ['no link'] });
+    cluster.given(limits([{ match: 'BNX2X' }]), start('vm2', { guestOs: 'FreeBSD 14' }), order(2, EM2));
+    // Ours is silenced by one that says nothing, and the one before is gone.
+    expect(JSON.stringify(cluster.events)).not.toContain('warnings');
+    cluster.given(say('ClusterPolicyChanged', { strategy: 'spread' }));
+    expect(cluster.state.policy.hardwareLimits).toEqual([{ match: 'BNX2X' }]);
   });
 
   test('[PF-12 quiet] other hardware, and a guest that is not named, get no warnings', () => {

@@ -63,7 +63,7 @@ export function decideStart(state: State, vm: Vm | undefined, input: StartInput)
     }
   }
   const { host, score, candidates } = placement;
-  const warnings = hardwareWarnings([...placement.vfs.values()], data.guestOs);
+  const warnings = hardwareWarnings(state.policy, [...placement.vfs.values()], data.guestOs);
   return decision.add(
     'VmStartAccepted',
     withGeneration(

@@ -88,9 +88,10 @@ export const IsAllocationId = (): PropertyDecorator =>
   matching('isAllocationId', ALLOCATION_ID, '$property must be an allocation id');
 
 /** Text for a person: up to `max` characters, not empty. */
-export const IsText = (max: number): PropertyDecorator =>
+export const IsText = (max: number, each = false): PropertyDecorator =>
   format({
     name: 'isText',
+    each,
     message: `$property must be a text of 1 to ${max} characters, without control characters`,
     validate: (value) =>
       typeof value === 'string' && value.length > 0 && value.length <= max && isText(value),

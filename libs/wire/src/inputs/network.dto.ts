@@ -1,5 +1,6 @@
 import type {
   ClusterPolicyChanged,
+  HardwareLimit,
   L2NetworkDefined,
   L2Type,
   L3Kind,
@@ -11,6 +12,9 @@ import type {
 import {
   IsCountByIdentifier,
   IsIdentifier,
+  IsList,
+  IsListOf,
+  IsObjectOf,
   IsOneOf,
   IsText,
   IsWhole,
@@ -42,6 +46,21 @@ export class NetworkRemovalRequestedDto implements NetworkRemovalRequested {
 /** A year: longer waits are mistakes. */
 const MAX_SECONDS = 31_536_000;
 
+/** Guest systems with which the VFs of some hardware are unreliable (PF-12). */
+export class GuestLimitDto {
+  /** Parts of `guestOs`; case does not matter. */
+  @IsList(32) @IsText(64, true) match!: string[];
+  @IsText(512) warning!: string;
+}
+/** PF-12: what a person is told of some hardware. */
+export class HardwareLimitDto implements HardwareLimit {
+  /** Part of the PF's model or driver; case does not matter. */
+  @IsText(128) match!: string;
+  /** Said when such a PF is split. */
+  @MayBeLeftOut() @IsText(512) onSplit?: string;
+  @MayBeLeftOut() @IsObjectOf(() => GuestLimitDto) guests?: GuestLimitDto;
+}
+
 /** What is left out stays as it is. */
 export class ClusterPolicyChangedDto implements ClusterPolicyChanged {
   @MayBeLeftOut() @IsOneOf(['unload', 'reject']) restoreOnBusy?: OnBusy;
@@ -53,6 +72,8 @@ export class ClusterPolicyChangedDto implements ClusterPolicyChanged {
   @MayBeLeftOut() @IsOneOf(['pack', 'spread']) strategy?: Strategy;
   /** VFs that a tenant may hold, by tenant. The whole table is replaced. */
   @MayBeLeftOut() @IsCountByIdentifier(10_000) quotas?: Record<string, number>;
+  /** PF-12: limits of hardware, before those that are known anyway. The whole list is replaced. */
+  @MayBeLeftOut() @IsListOf(() => HardwareLimitDto, 100) hardwareLimits?: HardwareLimitDto[];
 }
 
 /** The leader's own clock. */

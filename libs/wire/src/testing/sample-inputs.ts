@@ -231,6 +231,9 @@ export const SAMPLES: {
       hostTimeoutSeconds: 31_536_000,
       strategy: 'pack',
       quotas: { blue: 0, red: 1000 },
+      hardwareLimits: [
+        { match: 'X710', onSplit: 'old firmware', guests: { match: ['freebsd'], warning: 'no link' } },
+      ],
     },
   },
   Tick: { minimal: {}, full: {} },
