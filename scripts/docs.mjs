@@ -9,6 +9,7 @@ import { build, install, root } from './prepare.mjs';
 const STEPS = {
   contract: 'dist/test/contract/main.js',
   openapi: 'dist/test/openapi/main.js',
+  rules: 'dist/test/rules/main.js',
 };
 
 const asked = process.argv.slice(2);

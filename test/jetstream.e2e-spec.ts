@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 describe('VF_EVENT_LOG=jetstream:', () => {
-  test('[OUT-1] a standalone that is killed under load with its nats-server: one outcome each, and VF_OUT is the log', async () => {
+  test('[OUT-1 acts] a standalone that is killed under load with its nats-server: one outcome each, and VF_OUT is the log', async () => {
     const dataDir = await programs.directory();
     const settings = {
       VF_EVENT_LOG: 'jetstream:',
@@ -48,7 +48,7 @@ describe('VF_EVENT_LOG=jetstream:', () => {
     expect(await served.program.stop()).toEqual({ code: 0, signal: null });
   });
 
-  test('[OUT-1] two allocators on three nats-servers, of which the leader of the log dies, then the allocator that leads', async () => {
+  test('[OUT-1 acts] two allocators on three nats-servers, of which the leader of the log dies, then the allocator that leads', async () => {
     const cluster = await servers.startCluster();
     const settings = { VF_EVENT_LOG: 'jetstream:', VF_NATS_URL: cluster.url, VF_NATS_REPLICAS: '3' };
     const first = await serve(programs, 'allocator', settings);

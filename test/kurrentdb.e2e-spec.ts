@@ -112,7 +112,7 @@ describe(`a standalone on KurrentDB (the double) is killed ${KILLS} times under 
     await kurrent.close();
   }, 150_000);
 
-  test('[OUT-1] every request has exactly one outcome in VF_OUT', () => {
+  test('[OUT-1 acts] every request has exactly one outcome in VF_OUT', () => {
     const outcomes = new Map<string, number>();
     for (const { event } of relayed) {
       if (isOutcome(event.type)) outcomes.set(event.causationid, (outcomes.get(event.causationid) ?? 0) + 1);
@@ -124,13 +124,13 @@ describe(`a standalone on KurrentDB (the double) is killed ${KILLS} times under 
     expect(outcomes.size).toBe(requests.length);
   });
 
-  test('[EX-1] no VF has two holders, and all are taken', () => {
+  test('[EX-1 acts] no VF has two holders, and all are taken', () => {
     const ledger = new Ledger(relayed);
     expect(ledger.faults).toEqual([]);
     expect(ledger.holders.size).toBe(VFS);
   });
 
-  test('[OUT-3] the log in KurrentDB is VF_OUT byte for byte, and its chain is good', () => {
+  test('[OUT-3 acts] the log in KurrentDB is VF_OUT byte for byte, and its chain is good', () => {
     expect(relayed[0]?.sequence).toBe(1);
     expect(differences(relayed, records)).toEqual([]);
     expect(records).toHaveLength(relayed.length);

@@ -171,7 +171,7 @@ describe('the schemas and the code say the same', () => {
     expect(seen).toBeGreaterThan(10);
   });
 
-  test('[OUT-2] whatever comes out of random histories has the fields of its type and no others', () => {
+  test('[OUT-2 acts] whatever comes out of random histories has the fields of its type and no others', () => {
     const ajv = ajv2020();
     const validators = new Map<EventType, ValidateFunction>();
     for (const [type, schema] of typeSchemas({ strict: true }).outputs)

@@ -71,7 +71,7 @@ afterAll(async () => {
 }, 30_000);
 
 describe('a command over HTTP', () => {
-  test('[PF-2] [PF-8] is an event, and its outcome the answer', async () => {
+  test('[PF-2 acts] [PF-8 acts] is an event, and its outcome the answer', async () => {
     const { status, body } = await post('hosts/host-1/pfs/0000:82:00.0/virtualize', { numVfs: 2 });
     expect([status, body]).toEqual([
       200,
@@ -96,7 +96,7 @@ describe('a command over HTTP', () => {
     expect([again.status, again.body.code]).toEqual([409, 'PF_ALREADY_VIRTUALIZED']);
   });
 
-  test('[OUT-2] refused it is a problem with the code and the facts', async () => {
+  test('[OUT-2 refuses] refused it is a problem with the code and the facts', async () => {
     await post('vms/vm-1/start', { nics: [{ nicId: 'a' }, { nicId: 'b' }] });
     const { status, headers, body } = await post('vms/vm-2/start', { nics: [{ nicId: 'a' }] });
     expect([status, headers.get('content-type')]).toEqual([
@@ -114,7 +114,7 @@ describe('a command over HTTP', () => {
     });
   });
 
-  test('[PF-4] a restore answers with each VM that lost a VF', async () => {
+  test('[PF-4 acts] a restore answers with each VM that lost a VF', async () => {
     const { body } = await post(`hosts/host-1/pfs/${PF}/restore`);
     const released = body.events.filter(({ type }: { type: string }) => type === 'VfReleased');
     expect(released.map(({ data }: { data: object }) => data)).toEqual([
@@ -124,14 +124,14 @@ describe('a command over HTTP', () => {
     expect(body.outcome.type).toBe('PfRestoreOrdered');
   });
 
-  test('[EX-6] a fact that changes nothing says why', async () => {
+  test('[EX-6 quiet] a fact that changes nothing says why', async () => {
     const { status, body } = await call('DELETE', 'default/vms/vm-nobody');
     expect([status, body.ignored]).toEqual([200, 'unknown']);
   });
 });
 
 describe('Idempotency-Key', () => {
-  test('[EX-6] the same key and body have the same answer, however often', async () => {
+  test('[EX-6 quiet] the same key and body have the same answer, however often', async () => {
     const cordon = () =>
       post('hosts/host-1/cordon', { cordoned: false }, { 'idempotency-key': '"uncordon-1"' });
     const answers = await Promise.all([cordon(), cordon(), cordon()]);
@@ -141,7 +141,7 @@ describe('Idempotency-Key', () => {
     expect(answers[0]?.body.id).toBe('uncordon-1');
   });
 
-  test('[EX-6] the same key with another body is 422, and changes nothing', async () => {
+  test('[EX-6 refuses] the same key with another body is 422, and changes nothing', async () => {
     const key = { 'idempotency-key': 'uncordon-2' };
     await post('hosts/host-1/cordon', { cordoned: false }, key);
     const other = await post('hosts/host-1/cordon', { cordoned: true }, key);

@@ -97,7 +97,7 @@ const happen = async (count: number, vmId = 'vm-1'): Promise<number> => {
 };
 
 describe('events over HTTP', () => {
-  test('[OUT-3] come in order, each with its position, and the event as it went out', async () => {
+  test('[OUT-3 acts] come in order, each with its position, and the event as it went out', async () => {
     const source = await EventSource.open(url('?after=0'));
     expect(source.response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
     const end = await happen(5);

@@ -22,7 +22,7 @@ const ALL: readonly NicView[] = [
   nic({ guestSlot: '0001:ff:1f.7', vf: 'abcd:ef:1f.7' }),
 ];
 
-describe('[OUT-4] the interface of a NIC for libvirt', () => {
+describe('[OUT-4 acts] the interface of a NIC for libvirt', () => {
   test('has the addresses in hexadecimal, the MAC, the VLAN and the place in the guest', () => {
     expect(interfaceXml(nic({ vlanId: 42, guestSlot: 16 }))).toBe(`<interface type='hostdev' managed='yes'>
   <source>

@@ -144,7 +144,7 @@ describe('a new user', () => {
 });
 
 describe('pf', () => {
-  test('[OUT-5] ls shows name, model, link, speed, virtualization, available/total', async () => {
+  test('[OUT-5 acts] ls shows name, model, link, speed, virtualization, available/total', async () => {
     expect((await vfctl('pf ls host-1')).out).toBe(
       [
         'NAME  MODEL         LINK  SPEED       VIRTUALIZATION     AVAILABLE/TOTAL',
@@ -172,7 +172,7 @@ describe('pf', () => {
     expect((await vfctl('pf ls', { terminal: true, env: { NO_COLOR: '1' } })).out).not.toContain(escape);
   });
 
-  test('[PF-2] [PF-8] split orders, by name or by any form of the address; a refusal is exit code 3', async () => {
+  test('[PF-2 acts] [PF-2 refuses] [PF-8 acts] split orders, by name or by any form of the address; a refusal is exit code 3', async () => {
     expect(await vfctl('pf split host-1 em2 8')).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^Ordered: em2 of host-1 is to be split into 8 VFs \(position \d+\)/),
@@ -190,7 +190,7 @@ describe('pf', () => {
     ]);
   });
 
-  test('[HOST-6] cordon keeps it from new allocations', async () => {
+  test('[HOST-6 refuses] cordon keeps it from new allocations', async () => {
     expect((await vfctl('pf cordon host-1 em1')).out).toMatch(/^Cordoned \(position \d+\)\.\n$/);
     expect((await vfctl('pf ls host-1')).out).toContain('0/4');
     expect((await vfctl('pf cordon host-1 em1')).out).toContain('That changes nothing');
@@ -199,7 +199,7 @@ describe('pf', () => {
 });
 
 describe('vm', () => {
-  test('[VM-1] [OUT-4] starts, is shown, for people and for libvirt, and stops', async () => {
+  test('[VM-1 acts] [OUT-4 acts] starts, is shown, for people and for libvirt, and stops', async () => {
     await vfctl('net l2 l2-9 em1 --vlan 42');
     await vfctl('net l3 net-9 l2-9 --kind flat');
     const started = await vfctl('vm start vm-1 --nic nic-0=network:net-9 --nic nic-1=em1 --host host-1');
@@ -223,7 +223,7 @@ describe('vm', () => {
     expect(await vfctl('vm show vm-nobody')).toMatchObject({ code: 4 });
   });
 
-  test('[EX-6] start with an id takes effect once', async () => {
+  test('[EX-6 quiet] start with an id takes effect once', async () => {
     const first = await vfctl('vm start vm-2 --nic a --id start-vm-2');
     expect(await vfctl('vm start vm-2 --nic a --id start-vm-2')).toEqual(first);
     expect(await vfctl('vm start vm-2 --nic b --id start-vm-2')).toMatchObject({ code: 2 });
@@ -234,7 +234,7 @@ describe('vm', () => {
     expect(await vfctl('outcome nobody-knows')).toMatchObject({ code: 4 });
   });
 
-  test('[VM-6] [VM-7] attaches and detaches a NIC', async () => {
+  test('[VM-6 acts] [VM-7 acts] attaches and detaches a NIC', async () => {
     await client.vmStarted('vm-2');
     expect((await vfctl('vm attach vm-2 nic-7=em1')).out).toMatch(/^Attached: 0000:82:10\.\d, MAC /);
     expect((await vfctl('vm detach vm-2 nic-7')).code).toBe(0);
@@ -243,7 +243,7 @@ describe('vm', () => {
 });
 
 describe('what cannot be taken back', () => {
-  test('[HOST-5] a fence names the VMs, asks, and does nothing without a yes', async () => {
+  test('[HOST-5 refuses] a fence names the VMs, asks, and does nothing without a yes', async () => {
     await vfctl('vm start vm-20 --nic a --host host-2');
     const before = await end();
     const silent = await vfctl('host fence host-2');
@@ -310,7 +310,7 @@ describe('what was, why, and what if', () => {
     expect((await ask('vf history host-1 82:10.0')).out.split('\n')[1]).toMatch(/^vm-1 +nic-0/);
   });
 
-  test('[OUT-2] says why a start failed', async () => {
+  test('[OUT-2 acts] says why a start failed', async () => {
     await asked.startVm('vm-9', { nics: ['a', 'b', 'c'].map((nicId) => ({ nicId })) }).catch(() => undefined);
     const { code, out } = await ask('vm explain vm-9');
     expect(code).toBe(0);
@@ -346,7 +346,7 @@ describe('what was, why, and what if', () => {
     expect((await asked.span())?.last).toBe(before);
   });
 
-  test('[PF-4] a restore lists who loses a VF, asks, and does nothing without a yes', async () => {
+  test('[PF-4 refuses] a restore lists who loses a VF, asks, and does nothing without a yes', async () => {
     const before = (await asked.span())?.last;
     const victims = 'One VM loses its VFs there:\n  vm-1: nic-0 (could go to host-2)';
     expect((await ask('pf restore host-1 em1 --dry-run')).out).toBe(`Nothing was done. ${victims}\n`);

@@ -45,7 +45,7 @@ const endOf = async (cluster = client): Promise<number> =>
   Number((await cluster.availability({ atLeast: undefined } as object)).position);
 
 describe('a request', () => {
-  test('[VM-1] [OUT-4] startVm resolves with the allocations, VLAN and MAC included', async () => {
+  test('[VM-1 acts] [OUT-4 acts] startVm resolves with the allocations, VLAN and MAC included', async () => {
     const vm = await client.startVm('vm-1', {
       nics: [{ nicId: 'nic-0', networkId: 'net-9', guestSlot: 5 }],
     });
@@ -66,7 +66,7 @@ describe('a request', () => {
     expect((await client.query('vm', { vmId: 'vm-1' })).vm).toMatchObject({ state: 'running' });
   });
 
-  test('[OUT-2] a refusal is thrown with its code, sentence and facts', async () => {
+  test('[OUT-2 refuses] a refusal is thrown with its code, sentence and facts', async () => {
     const nics = Array.from({ length: 9 }, (_, index) => ({ nicId: `nic-${index}` }));
     const refusal = await errorOf(client.startVm('vm-2', { nics }));
     expect(refusal).toBeInstanceOf(VfRefusal);
@@ -79,7 +79,7 @@ describe('a request', () => {
     });
   });
 
-  test('[EX-6] the same call with the same id has the same outcome, and takes effect once', async () => {
+  test('[EX-6 quiet] the same call with the same id has the same outcome, and takes effect once', async () => {
     const start = () => client.startVm('vm-3', { nics: [{ nicId: 'nic-0' }] }, { id: 'start-vm-3' });
     const [first, ...others] = await Promise.all([start(), start(), start()]);
     others.push(await start());
@@ -89,7 +89,7 @@ describe('a request', () => {
     expect((await client.query('vm', { vmId: 'vm-3' })).vm.nics).toHaveLength(1);
   });
 
-  test('[EX-6] an id that was used for something else is an error, and changes nothing', async () => {
+  test('[EX-6 refuses] an id that was used for something else is an error, and changes nothing', async () => {
     await client.startVm('vm-4', { nics: [{ nicId: 'nic-0' }] }, { id: 'start-vm-4' });
     const before = await endOf();
     const other = await errorOf(client.startVm('vm-4', { nics: [{ nicId: 'nic-1' }] }, { id: 'start-vm-4' }));
@@ -99,13 +99,13 @@ describe('a request', () => {
     expect(await endOf()).toBe(before);
   });
 
-  test('[EX-6] a fact that changes nothing says why', async () => {
+  test('[EX-6 quiet] a fact that changes nothing says why', async () => {
     const { ignored, event } = await client.stopVm('vm-nobody');
     expect(ignored).toBe('unknown');
     expect(event.type).toBe('InputIgnored');
   });
 
-  test('[VM-6] [VM-7] attaches a NIC with its allocation, and detaches it', async () => {
+  test('[VM-6 acts] [VM-7 acts] attaches a NIC with its allocation, and detaches it', async () => {
     await client.startVm('vm-5', { nics: [] });
     await client.vmStarted('vm-5');
     const { allocation } = await client.attachNic('vm-5', { nicId: 'nic-7', networkId: 'net-9' });
@@ -139,7 +139,7 @@ describe('a request', () => {
 });
 
 describe('a connection that is lost', () => {
-  test('[OUT-1] [EX-6] loses no outcome and doubles none, wherever it breaks', async () => {
+  test('[OUT-1 acts] [EX-6 acts] loses no outcome and doubles none, wherever it breaks', async () => {
     const cable = await Cable.to(standalone.ready.nats);
     const far = await VfScheduler.connect({ servers: cable.url, timeout: 20_000 });
     try {
@@ -160,7 +160,7 @@ describe('a connection that is lost', () => {
     }
   }, 30_000);
 
-  test('[OUT-3] leaves no gap in what is followed', async () => {
+  test('[OUT-3 acts] leaves no gap in what is followed', async () => {
     const cable = await Cable.to(standalone.ready.nats);
     const far = await VfScheduler.connect({ servers: cable.url });
     const end = (await endOf()) + 60;
@@ -229,7 +229,7 @@ describe('following', () => {
 });
 
 describe('a scheduler that is away', () => {
-  test('[OUT-1] the outcome is unknown in time, and the same call has it later', async () => {
+  test('[OUT-1 acts] the outcome is unknown in time, and the same call has it later', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'vf-client-'));
     const { path: binary } = await findNatsServer();
     const server = await startNatsServer({ binary, dataDir: directory, port: 0, syncInterval: '2m' });

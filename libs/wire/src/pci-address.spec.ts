@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { readPciAddress } from './pci-address.js';
 
-describe('[PF-8] a PCI address at the edge', () => {
+describe('[PF-8 acts] a PCI address at the edge', () => {
   test.each([
     ['0000:82:10.1', '0000:82:10.1'],
     ['0000:82:1F.7', '0000:82:1f.7'],

@@ -23,8 +23,9 @@ await prove('[VM-19 acts]', {
   fleet: living,
   steps: [old1, old2, start('vm1')],
   then: (site) => {
-    expect(site.types.slice(-6)).toEqual([
-      ...['VfAllocated', 'VmAdopted', 'VfAllocated', 'VmAdopted'],
+    // Who has a VF is a stranger no longer.
+    expect(site.types.slice(-8)).toEqual([
+      ...['VfAllocated', 'DriftResolved', 'VmAdopted', 'VfAllocated', 'DriftResolved', 'VmAdopted'],
       ...['VfAllocated', 'VmStartAccepted'],
     ]);
     expect(site).toHaveAllocated({
