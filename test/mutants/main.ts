@@ -36,6 +36,8 @@ function copySources(): string {
   for (const name of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])
     cpSync(join(ROOT, name), join(place, name));
   symlinkSync(join(ROOT, 'node_modules'), join(place, 'node_modules'));
+  // A build meanwhile takes the reporter away from where this program runs.
+  cpSync(join(import.meta.dirname, 'first-failure.js'), join(place, 'first-failure.js'));
   return place;
 }
 
@@ -52,7 +54,7 @@ async function runTests(
     [
       ...['--experimental-vm-modules', '--no-warnings', join(ROOT, 'node_modules/jest/bin/jest.js')],
       ...['--selectProjects', project, '--bail', '--runInBand', '--silent'],
-      ...[`--reporters=${join(import.meta.dirname, 'first-failure.js')}`, '--', ...tests],
+      ...[`--reporters=${join(place, 'first-failure.js')}`, '--', ...tests],
     ],
     {
       cwd: place,
