@@ -7,6 +7,7 @@ const shared = {
   roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/test'],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
+    '^#domain/testing$': '<rootDir>/libs/domain/src/testing/index.ts',
     '^#log/conformance$': '<rootDir>/libs/log/src/conformance.ts',
     '^#client/nest$': '<rootDir>/libs/client/src/nest.ts',
     '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',

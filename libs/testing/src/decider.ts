@@ -16,18 +16,10 @@
  *   .thenRefused('VF_EXHAUSTED');
  */
 import type { DomainEvent, HostReported } from '#domain';
-import { host } from '../../domain/src/testing/fleet.js';
-import { expected, Scenario, type Said } from '../../domain/src/testing/scenario.js';
+import { expected, host, Scenario, type Said } from '#domain/testing';
 
-export * from '../../domain/src/testing/fleet.js';
-export {
-  BEGINNING,
-  expected,
-  say,
-  scenario,
-  Scenario,
-  type Said,
-} from '../../domain/src/testing/scenario.js';
+export type * from '#domain';
+export * from '#domain/testing';
 
 /** A cluster whose log holds these events. */
 export const given = (...events: readonly DomainEvent[]): Scenario => new Scenario().givenEvents(...events);
