@@ -65,7 +65,10 @@ export async function wipe(connection: NatsConnection): Promise<void> {
 }
 
 /** A site on a real nats-server, each of its connections by a cable of its own. */
-export async function natsSite(url: string, options: Partial<NatsBrokerOptions> = {}): Promise<Site> {
+export async function natsSite(
+  url: string,
+  { leases = LEASES, ...options }: Partial<NatsBrokerOptions> & { leases?: typeof LEASES } = {},
+): Promise<Site> {
   // Someone with the tools of NATS.
   const tools = await connect({ servers: url });
   await wipe(tools);
@@ -84,10 +87,10 @@ export async function natsSite(url: string, options: Partial<NatsBrokerOptions> 
   }
 
   return {
-    leaseTakeOverAfter: LEASES.takeOverAfter,
+    leaseTakeOverAfter: leases.takeOverAfter,
     connect: async (): Promise<SiteConnection> => {
       const cable = await layCable(url);
-      const broker = await connectNats({ url: cable.url, leases: LEASES, ...options });
+      const broker = await connectNats({ url: cable.url, leases, ...options });
       opened.push({ broker, cable });
       return { broker, cut: cable.cut, heal: cable.heal };
     },

@@ -242,7 +242,7 @@ describe('a scheduler that is away', () => {
     try {
       const error = await errorOf(ask(300));
       expect([error.code, error.facts]).toEqual(['OUTCOME_UNKNOWN', { id: 'cordon-1' }]);
-      const nobody = await errorOf(early.availability({}, { timeout: 200 }));
+      const nobody = await errorOf(early.availability({}, { timeout: 1000 }));
       expect([nobody.code, nobody.message]).toEqual([
         'UNAVAILABLE',
         expect.stringContaining('does the scheduler run'),

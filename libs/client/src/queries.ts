@@ -59,7 +59,8 @@ export class Queries {
         return await this.#once<T>(cluster, name, request, patience.left);
       } catch (error) {
         if (error instanceof VfError) throw error;
-        last = error;
+        // An attempt that the end of the call cut short says less than the one before it.
+        if (last === undefined || !patience.over) last = error;
         await patience.sleep(RETRY);
       }
     }
