@@ -248,7 +248,17 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
       events: length,
       ok: true,
       head: { position: String(length), hash },
+      // Beside the chain: VF_OUT, the last signed head, and the states that snapshots and the read side have.
+      checks: {
+        chain: { ok: true },
+        output: { ok: true, position: String(length) },
+        signedHead: { ok: true },
+        states: { ok: true, checked: expect.any(Array) },
+      },
     });
+    const { checked } = (verify as { checks: { states: { checked: { same: boolean }[] } } }).checks.states;
+    expect(checked.map(({ same }) => same)).not.toContain(false);
+    expect(checked).toContainEqual({ position: String(length), what: 'read side', same: true });
   });
 
   test('a replay of the log from its first event gives the state that the queries told', () => {
