@@ -35,6 +35,8 @@ const shared = {
 };
 
 export default {
+  // By itself jest leaves a core for a developer's other work; most of these tests wait for servers rather than compute.
+  maxWorkers: '100%',
   coverageProvider: 'v8',
   projects: [
     { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'] },
