@@ -251,11 +251,12 @@ describe(`the standalone is killed ${KILLS} times under load`, () => {
       // Beside the chain: VF_OUT, the last signed head, and the states that snapshots and the read side have.
       checks: {
         chain: { ok: true },
-        output: { ok: true, position: String(length) },
+        output: { ok: true, position: expect.stringMatching(/^\d+$/) },
         signedHead: { ok: true },
         states: { ok: true, checked: expect.any(Array) },
       },
     });
+    // The relay may still be behind; what it has sent is the log's.
     const { checked } = (verify as { checks: { states: { checked: { same: boolean }[] } } }).checks.states;
     expect(checked.map(({ same }) => same)).not.toContain(false);
     expect(checked).toContainEqual({ position: String(length), what: 'read side', same: true });

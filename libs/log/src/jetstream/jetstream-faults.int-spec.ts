@@ -6,11 +6,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { jetstreamManager, type JetStreamManager, type StreamConfig } from '@nats-io/jetstream';
 import { connect, createInbox, type NatsConnection } from '@nats-io/transport-node';
 import { freeze, TestServers, type TestServer } from '#broker/test-servers';
-import { emptyHead } from '../chain.js';
+import { emptyHead, type Head } from '../chain.js';
 import { isTransient, LogError } from '../errors.js';
 import type { StoredDecision, StoredRecord } from '../record.js';
 import { collect, headAfter, sampleDecisions, type SampleOptions } from '../sample-records.js';
 import { JetStreamLog, type JetStreamLogOptions } from './jetstream-log.js';
+import { JsConnection } from './js-connection.js';
+import { LogReader } from './log-reader.js';
 import { logPlan } from './log-stream.js';
 import { openJetStreamLog, replaceLog, untilIn } from './log-under-test.js';
 
@@ -260,6 +262,46 @@ describe('JetStreamLog on one server', () => {
       const error = await waiting;
       expect(error).toMatchObject({ code: 'CORRUPT', position: 3 });
       expect(error.message).toMatch(/made again|deleted/);
+    });
+  });
+
+  describe('a leader that was just elected, and does not know the end yet', () => {
+    /** A reader of what is stored on a real server, which is told of its end what the test says. */
+    const told = async (from: number, verify: Head, ends: readonly number[]): Promise<LogReader> => {
+      const { connection, manager } = await tools(url);
+      const { created } = await manager.streams.info(`VF_LOG_${stream}`);
+      let asked = 0;
+      return new LogReader(new JsConnection(connection, 1_000), stream, from, { verify }, () =>
+        Promise.resolve({ created, sequence: ends[Math.min(asked++, ends.length - 1)]! }),
+      );
+    };
+
+    test('it is asked again before what was read counts as lost', async () => {
+      const log = await openLog(url);
+      const all = [...(await add(log)), ...(await add(log)), ...(await add(log))];
+      const reader = await told(1, emptyHead(stream), [2, 2, 1, 1, 3]);
+      const first = await collect(reader.toEnd());
+      expect([...first, ...(await collect(reader.toEnd()))]).toEqual(all);
+    });
+
+    test('it is asked again before a snapshot counts as ahead of its log', async () => {
+      const log = await openLog(url);
+      const all = [...(await add(log)), ...(await add(log)), ...(await add(log))];
+      const { position, hash } = all.at(-1)!;
+      const reader = await told(position + 1, { position, hash }, [1, 2, 1, 3]);
+      expect(await collect(reader.toEnd())).toEqual([]);
+    });
+
+    test('what stays away is said to be lost', async () => {
+      const log = await openLog(url);
+      await add(log);
+      await add(log);
+      const reader = await told(1, emptyHead(stream), [2, 2, 1]);
+      await collect(reader.toEnd());
+      expect(await failureOf(collect(reader.toEnd()))).toMatchObject({
+        code: 'CORRUPT',
+        message: expect.stringContaining('ends at 1, and 2 was read'),
+      });
     });
   });
 

@@ -17,6 +17,9 @@ export interface End {
 /** What is asked for at once. */
 const MESSAGES = 500;
 const BYTES = 1 << 20;
+/** How long a new leader may take to know all that is in its stream, and how often it is asked. Milliseconds. */
+const SETTLES = 3_000;
+const LOOK_AGAIN = 50;
 
 /**
  * Reads the records of a log in order, and can go on when more has come.
@@ -53,7 +56,7 @@ export class LogReader {
    */
   async *toEnd(): AsyncGenerator<readonly StoredRecord[]> {
     for (;;) {
-      const end = await this.end();
+      const end = await this.#endOnceNot((one) => this.#endsBeforeRead(one));
       this.#checkSame(end);
       const last = end?.sequence ?? 0;
       if (this.#sequence === undefined) await this.#seek(last);
@@ -74,6 +77,24 @@ export class LogReader {
         if (damage !== undefined) throw damage;
       }
     }
+  }
+
+  /**
+   * The end of the stream, once it is not too short. A leader that was just elected may still be applying what
+   * its predecessor had acknowledged, and says too little: that is asked for again for a while before it is believed.
+   */
+  async #endOnceNot(short: (end: End) => boolean): Promise<End | undefined> {
+    const giveUpAt = performance.now() + Math.max(SETTLES, this.connection.timeout);
+    for (;;) {
+      const end = await this.end();
+      if (end === undefined || end.created !== (this.#created ?? end.created)) return end;
+      if (!short(end) || performance.now() >= giveUpAt) return end;
+      await this.connection.pause(LOOK_AGAIN);
+    }
+  }
+
+  #endsBeforeRead({ sequence }: End): boolean {
+    return this.#sequence !== undefined && sequence < this.#sequence - 1;
   }
 
   /** Messages from a sequence on: at least one, whatever a replica lags. */
@@ -197,7 +218,11 @@ export class LogReader {
         return this.#readFrom(low, undefined);
       }
     }
-    if (checked) throw LogError.corrupt(this.name, position, otherHead(head, undefined));
+    if (!checked) return;
+    const end = await this.#endOnceNot(({ sequence }) => sequence <= last);
+    if (end !== undefined && end.created === this.#created && end.sequence > last)
+      return this.#seek(end.sequence);
+    throw LogError.corrupt(this.name, position, otherHead(head, undefined));
   }
 
   #readFrom(sequence: number, begins: number | undefined): void {
@@ -228,8 +253,8 @@ export class LogReader {
         ? `stream ${logStream(this.name)} was deleted`
         : end.created !== this.#created
           ? `stream ${logStream(this.name)} was made again at ${end.created}`
-          : this.#sequence !== undefined && end.sequence < this.#sequence - 1
-            ? `stream ${logStream(this.name)} ends at ${end.sequence}, and ${this.#sequence - 1} was read`
+          : this.#endsBeforeRead(end)
+            ? `stream ${logStream(this.name)} ends at ${end.sequence}, and ${this.#sequence! - 1} was read`
             : undefined;
     if (what !== undefined) throw this.#corrupt(what, this.#next);
   }
