@@ -387,18 +387,22 @@ export function logConformance(
         }
       });
 
-      test('a log with another record, or none, at the head is refused, naming the position', async () => {
-        const all = await add({ decisions: 5 });
-        const hash = 'a'.repeat(64);
-        for (const position of [2, 5, 9]) {
+      test(
+        'a log with another record, or none, at the head is refused, naming the position',
+        async () => {
+          const all = await add({ decisions: 5 });
+          const hash = 'a'.repeat(64);
+          for (const position of [2, 5, 9]) {
+            await expect(
+              collect(log.read(stream, position + 1, { verify: { position, hash } })),
+            ).rejects.toMatchObject({ code: 'CORRUPT', position });
+          }
           await expect(
-            collect(log.read(stream, position + 1, { verify: { position, hash } })),
-          ).rejects.toMatchObject({ code: 'CORRUPT', position });
-        }
-        await expect(
-          collect(log.read(stream, 2, { verify: { position: 2, hash: all[1]!.hash } })),
-        ).rejects.toThrow(RangeError);
-      });
+            collect(log.read(stream, 2, { verify: { position: 2, hash: all[1]!.hash } })),
+          ).rejects.toThrow(RangeError);
+        },
+        slow,
+      );
 
       const count = 1500;
       const at = 1200;

@@ -271,7 +271,12 @@ describe('JetStreamLog on one server', () => {
       const { connection, manager } = await tools(url);
       const { created } = await manager.streams.info(`VF_LOG_${stream}`);
       let asked = 0;
-      return new LogReader(new JsConnection(connection, 1_000), stream, from, { verify }, () =>
+      class OfThree extends JsConnection {
+        override get settles(): number {
+          return 500;
+        }
+      }
+      return new LogReader(new OfThree(connection, 1_000), stream, from, { verify }, () =>
         Promise.resolve({ created, sequence: ends[Math.min(asked++, ends.length - 1)]! }),
       );
     };

@@ -33,6 +33,8 @@ interface ApiAnswer {
 
 /** How long a cluster that starts may take to know a stream. */
 const SECOND_LOOK = 100;
+/** How long a leader that was just elected may need to know all of its stream. */
+const SETTLES = 3000;
 /** How long a message that nobody heard is published again, before the caller is told. */
 const UNHEARD = 2000;
 
@@ -53,6 +55,14 @@ export class JsConnection {
     readonly timeout: number,
   ) {
     void this.#watch();
+  }
+
+  /**
+   * For how long the leader of a stream may know less than what its predecessor had acknowledged, in milliseconds: it
+   * may still be applying it. A server alone always knows.
+   */
+  get settles(): number {
+    return this.connection.info?.cluster === undefined ? 0 : SETTLES;
   }
 
   get closed(): boolean {

@@ -17,8 +17,7 @@ export interface End {
 /** What is asked for at once. */
 const MESSAGES = 500;
 const BYTES = 1 << 20;
-/** How long a new leader may take to know all that is in its stream, and how often it is asked. Milliseconds. */
-const SETTLES = 3_000;
+/** Milliseconds. */
 const LOOK_AGAIN = 50;
 
 /**
@@ -84,7 +83,7 @@ export class LogReader {
    * its predecessor had acknowledged, and says too little: that is asked for again for a while before it is believed.
    */
   async #endOnceNot(short: (end: End) => boolean): Promise<End | undefined> {
-    const giveUpAt = performance.now() + Math.max(SETTLES, this.connection.timeout);
+    const giveUpAt = performance.now() + this.connection.settles;
     for (;;) {
       const end = await this.end();
       if (end === undefined || end.created !== (this.#created ?? end.created)) return end;
