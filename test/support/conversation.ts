@@ -42,8 +42,18 @@ export async function health(http: string): Promise<Health> {
   }
 }
 
-export const untilHealth = (http: string, status: number, timeout = 20_000): Promise<boolean> =>
-  until(`health ${status}`, async () => (await health(http)).status === status, { timeout });
+export const untilHealth = (http: string, status: number, timeout = 20_000): Promise<boolean> => {
+  let last: unknown;
+  return until(
+    () => `health ${status}; it was ${JSON.stringify(last)}`,
+    async () => {
+      const said = await health(http);
+      last = said;
+      return said.status === status;
+    },
+    { timeout },
+  );
+};
 
 /** The clusters that an instance leads. */
 export const ledBy = async (http: string): Promise<readonly string[]> =>
