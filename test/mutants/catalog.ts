@@ -55,7 +55,7 @@ const DECIDE: readonly Mutant[] = [
     name: 'scrub-word-of-another-allocation-taken',
     breaks: 'EX-4',
     file: 'libs/domain/src/host/facts.ts',
-    find: "if (!waiting && vf.quarantinedFor !== allocationId) return ignoreHost(input, 'stale');",
+    find: "if (!waiting && vf.marks.quarantinedFor !== allocationId) return ignoreHost(input, 'stale');",
     replace: '',
   },
   {
@@ -153,21 +153,21 @@ const DECIDE: readonly Mutant[] = [
     name: 'vf-of-a-stranger-handed-out',
     breaks: 'HOST-7',
     file: 'libs/domain/src/standing.ts',
-    find: '!vf.stranger &&',
+    find: '!vf.marks.stranger &&',
     replace: '',
   },
   {
     name: 'quarantine-ignored',
     breaks: 'SCRUB-2',
     file: 'libs/domain/src/standing.ts',
-    find: 'vf.quarantinedFor === undefined &&',
+    find: 'vf.marks.quarantinedFor === undefined &&',
     replace: '',
   },
   {
     name: 'unseen-vf-handed-out',
     breaks: 'PF-14',
     file: 'libs/domain/src/standing.ts',
-    find: '!vf.unseen &&',
+    find: '!vf.marks.unseen &&',
     replace: '',
   },
   {
@@ -401,7 +401,7 @@ const EVOLVE: readonly Mutant[] = [
     name: 'driver-lost-and-vfs-known',
     breaks: 'PF-6',
     file: 'libs/domain/src/evolve-host.ts',
-    find: 'for (const vf of pf.vfs) vf.unknown = true;',
+    find: 'for (const vf of pf.vfs) mark(vf, { unknown: true });',
     replace: '',
   },
   {
@@ -415,7 +415,7 @@ const EVOLVE: readonly Mutant[] = [
     name: 'snapshot-loses-scrubs',
     breaks: 'snapshot',
     file: 'libs/domain/src/snapshot.ts',
-    find: 'vf.scrub ?? 0,',
+    find: 'marks.scrub ?? 0,',
     replace: '0,',
   },
   {

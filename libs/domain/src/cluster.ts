@@ -39,7 +39,7 @@ export function decideTick(state: State, input: Input<'Tick'>): readonly DomainE
   }
   // SCRUB-1: it stays out.
   for (const [allocationId, vf] of state.scrubbing) {
-    const since = vf.scrub?.since ?? now;
+    const since = vf.marks.scrub?.since ?? now;
     if (now - since < policy.scrubTimeoutSeconds * 1000) break;
     const hostId = vf.pf.host.id;
     decision.add('ScrubOverdue', { allocationId, hostId, vf: vf.report.pciAddress, since: isoTime(since) });

@@ -16,6 +16,7 @@ import { OrdinalSet } from './ordinal-set.js';
 import { sharedReport } from './shared-reports.js';
 import { hostObstacle, isSpokenFor, isVfFree, networkNames } from './standing.js';
 import { EARLIER_BOOTS, type Host, type Pf, type State, type Vf } from './state.js';
+import { mark, marksWith, NO_MARKS } from './vf-marks.js';
 
 const hostOf = (state: State, hostId: string): Host => {
   const host = state.hosts.get(hostId);
@@ -114,9 +115,7 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
     const known = byAddress.get(report.pciAddress);
     if (known !== undefined) {
       known.report = report;
-      known.unknown = false;
-      known.unseen = false;
-      known.stranger = isStranger(report, known.allocation);
+      mark(known, { unknown: false, unseen: false, stranger: isStranger(report, known.allocation) });
       cleanByReport(state, known);
       continue;
     }
@@ -136,22 +135,17 @@ function setVfs(state: State, pf: Pf, reports: readonly VfReport[], gone: readon
       slot: 0,
       report,
       allocation: undefined,
-      scrub: undefined,
-      quarantinedFor: undefined,
-      unseen: false,
-      unknown: false,
-      stranger: isStranger(report, undefined),
-      sharesGroup: false,
+      marks: marksWith(NO_MARKS, { stranger: isStranger(report, undefined) }),
     });
   }
   // With the last VF goes the PF's division: what comes after it are new devices. One that only is not shown
   // keeps its scrub.
   const goneAddresses = new Set(gone);
-  const allGone = [...byAddress].every(([address, vf]) => vf.unseen || goneAddresses.has(address));
+  const allGone = [...byAddress].every(([address, vf]) => vf.marks.unseen || goneAddresses.has(address));
   for (const address of gone) {
     const vf = byAddress.get(address);
     if (vf === undefined) continue;
-    if (vf.allocation !== undefined || (isSpokenFor(vf) && !allGone)) vf.unseen = true;
+    if (vf.allocation !== undefined || (isSpokenFor(vf) && !allGone)) mark(vf, { unseen: true });
     else {
       byAddress.delete(address);
       forgetVf(state, vf);
@@ -173,8 +167,8 @@ function regroup(state: State, host: Host): void {
   for (const vf of host.vfs.values()) {
     const { iommuGroup, iommuGroupShared } = vf.report;
     const shares = iommuGroupShared ?? (iommuGroup !== undefined && (members.get(iommuGroup) as number) > 1);
-    if (shares === vf.sharesGroup) continue;
-    vf.sharesGroup = shares;
+    if (shares === vf.marks.sharesGroup) continue;
+    mark(vf, { sharesGroup: shares });
     refreshVf(state, vf);
   }
 }
@@ -183,15 +177,15 @@ function regroup(state: State, host: Host): void {
 function cleanByReport(state: State, vf: Vf): void {
   const { scrubbedFor } = vf.report;
   if (scrubbedFor === undefined) return;
-  if (scrubbedFor === vf.quarantinedFor) vf.quarantinedFor = undefined;
-  if (scrubbedFor !== vf.scrub?.allocationId) return;
-  vf.scrub = undefined;
+  if (scrubbedFor === vf.marks.quarantinedFor) mark(vf, { quarantinedFor: undefined });
+  if (scrubbedFor !== vf.marks.scrub?.allocationId) return;
+  mark(vf, { scrub: undefined });
   state.scrubbing.delete(scrubbedFor);
 }
 
 function forgetVf(state: State, vf: Vf): void {
   vf.pf.host.vfs.delete(vf.report.pciAddress);
-  if (vf.scrub !== undefined) state.scrubbing.delete(vf.scrub.allocationId);
+  if (vf.marks.scrub !== undefined) state.scrubbing.delete(vf.marks.scrub.allocationId);
 }
 
 /** Gives the VFs of a PF their slots, in order of index, and counts them anew. */
@@ -237,7 +231,7 @@ export function changeHost(state: State, data: HostChanged): void {
     const pf = host.pfs.get(address);
     if (pf === undefined) continue;
     loseWork(pf);
-    for (const vf of pf.vfs) vf.unseen = true;
+    for (const vf of pf.vfs) mark(vf, { unseen: true });
     layOut(state, pf, pf.vfs);
   }
   if (data.rebooted === true) for (const pf of host.pfs.values()) settleAfterOutage(pf);
@@ -259,7 +253,7 @@ function changePf(state: State, pf: Pf, change: PfChange): void {
   pf.lost = false;
   const had = pf.vfs.length;
   setVfs(state, pf, vfs, goneVfs);
-  const shown = pf.vfs.some((vf) => !vf.unseen);
+  const shown = pf.vfs.some((vf) => !vf.marks.unseen);
   // A report ends ordered work when it shows its result (PF-5, PF-15), and a PF that shows VFs is owed none.
   if (pf.work === 'virtualizing' && shown) pf.work = undefined;
   if (pf.work === 'restoring' && !shown) pf.work = undefined;
@@ -376,7 +370,7 @@ export function restorePf(state: State, data: { readonly hostId: string; readonl
 export function loseDriver(state: State, data: { readonly hostId: string; readonly pf: string }): void {
   const pf = pfOf(state, data);
   loseWork(pf);
-  for (const vf of pf.vfs) vf.unknown = true;
+  for (const vf of pf.vfs) mark(vf, { unknown: true });
   layOut(state, pf, pf.vfs);
 }
 
@@ -402,7 +396,7 @@ export function acceptPf(state: State, data: { readonly hostId: string; readonly
 export function requestScrub(state: State, data: VfScrubRequested, at: number): void {
   const vf = hostOf(state, data.hostId).vfs.get(data.vf);
   if (vf === undefined) return;
-  vf.scrub = { allocationId: data.allocationId, since: at, overdue: false };
+  mark(vf, { scrub: { allocationId: data.allocationId, since: at, overdue: false } });
   state.scrubbing.set(data.allocationId, vf);
   refreshVf(state, vf);
 }
@@ -411,8 +405,7 @@ export function scrubVf(state: State, data: Events['VfScrubbed']): void {
   const vf = hostOf(state, data.hostId).vfs.get(data.vf);
   if (vf === undefined) return;
   state.scrubbing.delete(data.allocationId);
-  vf.scrub = undefined;
-  vf.quarantinedFor = undefined;
+  mark(vf, { scrub: undefined, quarantinedFor: undefined });
   refreshVf(state, vf);
 }
 
@@ -420,7 +413,6 @@ export function quarantineVf(state: State, data: Events['VfQuarantined']): void 
   const vf = hostOf(state, data.hostId).vfs.get(data.vf);
   if (vf === undefined) return;
   state.scrubbing.delete(data.allocationId);
-  vf.scrub = undefined;
-  vf.quarantinedFor = data.allocationId;
+  mark(vf, { scrub: undefined, quarantinedFor: data.allocationId });
   refreshVf(state, vf);
 }

@@ -12,6 +12,7 @@ import type {
 import { isStranger } from './hardware.js';
 import { isVfFree } from './standing.js';
 import { lastVf, type Allocation, type Nic, type State, type Vf, type Vm } from './state.js';
+import { mark } from './vf-marks.js';
 
 /**
  * Brings the free slots of a VF's PF, and the index, in line with the VF. Call it after any change to the VF.
@@ -100,7 +101,7 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   vf.allocation = allocation;
   // VM-19: an adopted VF was in a stranger's hands until now. Elsewhere a report older than the allocation
   // says nothing of it.
-  if (data.reason === 'adopted') vf.stranger = isStranger(vf.report, allocation);
+  if (data.reason === 'adopted') mark(vf, { stranger: isStranger(vf.report, allocation) });
   nic.allocation = allocation;
   nic.detachedByForce = false;
   vf.pf.held++;
@@ -134,7 +135,7 @@ export function releaseVf(state: State, data: VfReleased, at: number): void {
   countTenant(state, vm, -1);
   // SCRUB-1: a restore takes the VF away, dirt and all; should it fail, the scrub is still to be ordered.
   if (data.reason === 'pf-restored' && vf.pf.host.scrubs)
-    vf.scrub = { allocationId: data.allocationId, since: at, overdue: false };
+    mark(vf, { scrub: { allocationId: data.allocationId, since: at, overdue: false } });
   // VM-18; a NIC that may fall back is degraded instead, by an event of its own.
   if (data.forced && vm.state !== 'stopped') nic.detachedByForce = true;
   // VM-12, VM-17: nothing of the VM's own ended it, so a later word that it runs is believed.

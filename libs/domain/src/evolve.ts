@@ -171,7 +171,7 @@ function apply(state: State, event: PlacedEvent): void {
       return quarantineVf(state, event.data);
     case 'ScrubOverdue': {
       const vf = state.scrubbing.get(event.data.allocationId);
-      if (vf?.scrub !== undefined) vf.scrub.overdue = true;
+      if (vf?.marks.scrub !== undefined) vf.marks.scrub.overdue = true;
       state.scrubbing.delete(event.data.allocationId);
       return;
     }

@@ -12,6 +12,7 @@ import {
   type Vf,
   type Vm,
 } from './state.js';
+import { marksWith, NO_MARKS, type Scrub } from './vf-marks.js';
 
 /**
  * A state as text and back. What can be derived is left out and made again: indexes, counts, references. What
@@ -40,11 +41,14 @@ function dumpPf(pf: Pf) {
     cordoned,
     identity,
     identityChanged,
-    vfs: pf.vfs.map((vf) => [
-      vf.report,
-      (vf.unseen ? 1 : 0) | (vf.unknown ? 2 : 0) | (vf.stranger ? 4 : 0) | (vf.sharesGroup ? 8 : 0),
-      vf.scrub ?? 0,
-      vf.quarantinedFor ?? 0,
+    vfs: pf.vfs.map(({ report: vf, marks }) => [
+      vf,
+      (marks.unseen ? 1 : 0) |
+        (marks.unknown ? 2 : 0) |
+        (marks.stranger ? 4 : 0) |
+        (marks.sharesGroup ? 8 : 0),
+      marks.scrub ?? 0,
+      marks.quarantinedFor ?? 0,
     ]),
   };
 }
@@ -172,19 +176,21 @@ function restorePf(state: State, host: Host, { vfs, ...saved }: PfDump): void {
   };
   host.pfs.set(pf.address, pf);
   state.pfByOrdinal[pf.ordinal] = pf;
-  pf.vfs = (vfs as [VfReport, number, Vf['scrub'] | 0, string | 0][]).map(
+  pf.vfs = (vfs as [VfReport, number, Scrub | 0, string | 0][]).map(
     ([report, flags, scrub, quarantinedFor], slot) => {
       const vf: Vf = {
         pf,
         slot,
         report: sharedReport(report),
         allocation: undefined,
-        scrub: scrub === 0 ? undefined : scrub,
-        quarantinedFor: quarantinedFor === 0 ? undefined : quarantinedFor,
-        unseen: (flags & 1) !== 0,
-        unknown: (flags & 2) !== 0,
-        stranger: (flags & 4) !== 0,
-        sharesGroup: (flags & 8) !== 0,
+        marks: marksWith(NO_MARKS, {
+          scrub: scrub === 0 ? undefined : scrub,
+          quarantinedFor: quarantinedFor === 0 ? undefined : quarantinedFor,
+          unseen: (flags & 1) !== 0,
+          unknown: (flags & 2) !== 0,
+          stranger: (flags & 4) !== 0,
+          sharesGroup: (flags & 8) !== 0,
+        }),
       };
       host.vfs.set(report.pciAddress, vf);
       return vf;

@@ -41,18 +41,18 @@ export function pfState(pf: Pf): PfState {
 /** Whether nothing about the VF itself stands against handing it out. */
 export const isVfFree = (vf: Vf): boolean =>
   vf.allocation === undefined &&
-  vf.scrub === undefined &&
-  vf.quarantinedFor === undefined &&
-  !vf.unseen &&
-  !vf.unknown &&
-  !vf.stranger &&
+  vf.marks.scrub === undefined &&
+  vf.marks.quarantinedFor === undefined &&
+  !vf.marks.unseen &&
+  !vf.marks.unknown &&
+  !vf.marks.stranger &&
   // HOST-3
-  !vf.sharesGroup &&
+  !vf.marks.sharesGroup &&
   vf.report.hostUse === undefined;
 
 /** Whether the VF is held, or kept out for a scrub: then it belongs to its PF whatever a report says. */
 export const isSpokenFor = (vf: Vf): boolean =>
-  vf.allocation !== undefined || vf.scrub !== undefined || vf.quarantinedFor !== undefined;
+  vf.allocation !== undefined || vf.marks.scrub !== undefined || vf.marks.quarantinedFor !== undefined;
 
 /** The name under which a NIC's VFs are counted; '' for any PF. */
 export const ANY_NETWORK = '';

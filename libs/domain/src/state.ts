@@ -15,6 +15,7 @@ import { Capacity } from './capacity.js';
 import { OrdinalSet } from './ordinal-set.js';
 import type { Obstacle } from './refusal-codes.js';
 import { RememberedInputs } from './remembered-inputs.js';
+import type { VfMarks } from './vf-marks.js';
 
 /** What a cluster does where the rules leave a choice. Times in seconds. */
 export interface Policy {
@@ -42,13 +43,6 @@ export const DEFAULT_POLICY: Policy = {
   hardwareLimits: [],
 };
 
-/** The time between a release and the host's word that the VF is clean (SCRUB-1). */
-export interface Scrub {
-  readonly allocationId: string;
-  readonly since: number;
-  overdue: boolean;
-}
-
 /** A virtual function: one slice of a PF. */
 export interface Vf {
   readonly pf: Pf;
@@ -58,17 +52,8 @@ export interface Vf {
   report: VfReport;
   /** Who holds it (EX-1: one field, one holder). */
   allocation: Allocation | undefined;
-  scrub: Scrub | undefined;
-  /** The allocation after which its scrub failed (SCRUB-2). */
-  quarantinedFor: string | undefined;
-  /** Held, or waiting for its scrub, and not in the host's last report (PF-14); or its PF is not in it. */
-  unseen: boolean;
-  /** Not reported since its PF's driver was lost (PF-6). */
-  unknown: boolean;
-  /** In use by somebody who does not hold it (HOST-7). */
-  stranger: boolean;
-  /** Another device is in its IOMMU group, so that it cannot be passed to a guest alone (HOST-3). */
-  sharesGroup: boolean;
+  /** What is seldom true of it; changed by `mark` only. */
+  marks: VfMarks;
 }
 
 export type PfWork = 'virtualizing' | 'restoring';

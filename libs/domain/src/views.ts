@@ -25,9 +25,9 @@ export type VfState =
 export function vfState(vf: Vf): VfState {
   // Between its allocation and the start's acceptance, which are one decision, the VM is not pending yet.
   if (vf.allocation !== undefined) return vf.allocation.vm.state === 'running' ? 'allocated' : 'pending';
-  if (vf.unknown) return 'unknown';
-  if (vf.quarantinedFor !== undefined) return 'quarantined';
-  if (vf.scrub !== undefined) return 'scrubbing';
+  if (vf.marks.unknown) return 'unknown';
+  if (vf.marks.quarantinedFor !== undefined) return 'quarantined';
+  if (vf.marks.scrub !== undefined) return 'scrubbing';
   return isVfFree(vf) && pfObstacle(vf.pf) === undefined ? 'free' : 'unavailable';
 }
 

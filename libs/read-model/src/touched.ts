@@ -87,10 +87,10 @@ export function vfsOf(host: Host | undefined): ReadonlyMap<string, string> {
 
 /** The state of a VF apart from who holds it and from its PF. */
 export function ownState(vf: Vf): 'free' | 'unavailable' | 'unknown' | 'quarantined' | 'scrubbing' {
-  if (vf.unknown) return 'unknown';
-  if (vf.quarantinedFor !== undefined) return 'quarantined';
-  if (vf.scrub !== undefined) return 'scrubbing';
+  if (vf.marks.unknown) return 'unknown';
+  if (vf.marks.quarantinedFor !== undefined) return 'quarantined';
+  if (vf.marks.scrub !== undefined) return 'scrubbing';
   const barred =
-    vf.unseen || vf.stranger || vf.report.iommuGroupShared === true || vf.report.hostUse !== undefined;
+    vf.marks.unseen || vf.marks.stranger || vf.report.iommuGroupShared === true || vf.report.hostUse !== undefined;
   return barred ? 'unavailable' : 'free';
 }

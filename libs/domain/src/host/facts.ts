@@ -4,6 +4,7 @@ import type { Input, InputType } from '../inputs.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import { isHostReady } from '../standing.js';
 import type { Allocation, Host, Pf, State, Vm } from '../state.js';
+import { marksWith } from '../vf-marks.js';
 import { letGo, resolveElsewhere } from '../vm/lifecycle.js';
 import { promote, supplyOf } from '../vm/promotion.js';
 import { resolveReleased } from './drift.js';
@@ -156,15 +157,19 @@ export function decideScrubbed(state: State, input: Input<'VfScrubbed'>): readon
   const { hostId, allocationId, clean, detail } = input.data;
   const vf = state.hosts.get(hostId)?.vfs.get(input.data.vf);
   if (vf === undefined) return ignoreHost(input, 'unknown');
-  const waiting = vf.scrub?.allocationId === allocationId;
-  if (!waiting && vf.quarantinedFor !== allocationId) return ignoreHost(input, 'stale');
+  const waiting = vf.marks.scrub?.allocationId === allocationId;
+  if (!waiting && vf.marks.quarantinedFor !== allocationId) return ignoreHost(input, 'stale');
   if (!clean && !waiting) return ignoreHost(input, 'already-quarantined');
   const decision = new Decision(state, input.id);
   if (!clean) {
     const where = { hostId, pf: vf.pf.address, vf: input.data.vf };
     return decision.add('VfQuarantined', { ...where, allocationId, detail }).events;
   }
-  promote(decision, undefined, supplyOf([{ ...vf, scrub: undefined, quarantinedFor: undefined }]));
+  promote(
+    decision,
+    undefined,
+    supplyOf([{ ...vf, marks: marksWith(vf.marks, { scrub: undefined, quarantinedFor: undefined }) }]),
+  );
   return decision.add('VfScrubbed', input.data).events;
 }
 
@@ -225,7 +230,7 @@ function vfOut(
   const waiting = state.scrubbing.get(allocationId);
   if (waiting !== undefined) return waiting.pf.host === host ? waiting : undefined;
   for (const vf of host.vfs.values()) {
-    if (vf.quarantinedFor === allocationId || vf.scrub?.allocationId === allocationId) return vf;
+    if (vf.marks.quarantinedFor === allocationId || vf.marks.scrub?.allocationId === allocationId) return vf;
   }
   return undefined;
 }

@@ -476,7 +476,7 @@ describe('devices', () => {
       expected('DriftDetected', { hostId: 'h1', pf: EM1, vf: ZERO, vmId: 'vm1', kind: 'DEVICE_UNSEEN' }),
       expected('DriftDetected', { hostId: 'h1', pf: EM1, kind: 'VF_COUNT', expected: 2, observed: 1 }),
     );
-    expect(cluster.vf('h1', ZERO).unseen).toBe(true);
+    expect(cluster.vf('h1', ZERO).marks.unseen).toBe(true);
     cluster.when(reported('h1', { seq: 3, pfs: ports([vf('em1', 1)]) })).thenNothing();
     cluster.given(stopped('vm1'));
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('unavailable');
@@ -534,7 +534,7 @@ describe('devices', () => {
       const pfs = ports([vf('em1', 0, { scrubbedFor })]);
       if (before !== undefined) cluster.given(reported('h1', { seq: 2, scrubs: true, pfs }));
       cluster.given(reported('h1', { bootId: 'boot-2', seq: 1, scrubs: true, pfs }));
-      expect(cluster.vf('h1', ZERO).scrub).toBeUndefined();
+      expect(cluster.vf('h1', ZERO).marks.scrub).toBeUndefined();
       cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
     }
   });

@@ -162,7 +162,7 @@ function pfChange(known: Pf, reported: PfReport, released: ReadonlySet<Allocatio
   const stays = (vf: Vf): boolean =>
     vf.allocation === undefined ? reported.vfs.length > 0 && isSpokenFor(vf) : !released.has(vf.allocation);
   const gone = known.vfs
-    .filter((vf) => !seen.has(vf.report.pciAddress) && !(vf.unseen && stays(vf)))
+    .filter((vf) => !seen.has(vf.report.pciAddress) && !(vf.marks.unseen && stays(vf)))
     .map((vf) => vf.report.pciAddress);
   // A PF that was lost, or whose order the report fulfils, changes even where each fact is as it was.
   const settled =
@@ -204,14 +204,14 @@ const VF_FIELDS = [
 ] as const satisfies readonly (keyof VfReport)[];
 
 function vfChanged(known: Vf, reported: VfReport, released: ReadonlySet<Allocation>): boolean {
-  if (known.unknown || known.unseen) return true;
+  if (known.marks.unknown || known.marks.unseen) return true;
   const ended =
     known.allocation !== undefined && released.has(known.allocation) ? known.allocation : undefined;
   // Said again with the release or after it, it counts, whatever was said before it (SCRUB-1, SCRUB-2).
-  const outFor = known.scrub?.allocationId ?? known.quarantinedFor ?? ended?.id;
+  const outFor = known.marks.scrub?.allocationId ?? known.marks.quarantinedFor ?? ended?.id;
   if (outFor !== undefined && reported.scrubbedFor === outFor) return true;
   for (const field of VF_FIELDS) if (known.report[field] !== reported[field]) return true;
-  return isStranger(reported, ended === undefined ? known.allocation : undefined) !== known.stranger;
+  return isStranger(reported, ended === undefined ? known.allocation : undefined) !== known.marks.stranger;
 }
 
 /**

@@ -169,7 +169,8 @@ export function decideWorkFailed(
   if (input.type === 'PfVirtualizationFailed') return [{ type: input.type, data: input.data }];
   const decision = new Decision(state, input.id);
   // SCRUB-1: the VFs stay after all, and those that were released for the restore were not scrubbed.
-  for (const { scrub, report } of pf.vfs) {
+  for (const { marks, report } of pf.vfs) {
+    const { scrub } = marks;
     if (scrub === undefined || scrub.overdue || state.scrubbing.has(scrub.allocationId)) continue;
     const { allocationId } = scrub;
     decision.add('VfScrubRequested', {

@@ -72,13 +72,13 @@ export function recount(state: State): readonly string[] {
         );
         same(
           `whether ${vf.report.pciAddress} shares its IOMMU group`,
-          vf.sharesGroup,
+          vf.marks.sharesGroup,
           iommuGroupShared ?? neighbours.length > 0,
         );
         if (isVfFree(vf)) free.push(slot);
         if (vf.allocation !== undefined) held++;
-        if (vf.scrub !== undefined && state.scrubbing.get(vf.scrub.allocationId) === vf)
-          scrubbing.push(vf.scrub.allocationId);
+        if (vf.marks.scrub !== undefined && state.scrubbing.get(vf.marks.scrub.allocationId) === vf)
+          scrubbing.push(vf.marks.scrub.allocationId);
       }
       heldVfs += held;
       same(`free VFs of ${host.id} ${pf.address}`, [...pf.free], free);

@@ -47,10 +47,10 @@ export function decideAdopted(
       return reject('VF_NOT_FREE', `VF ${nic.vf} is reported in use by VM ${usedBy}`);
     }
     if (
-      vf.unknown ||
-      vf.unseen ||
-      vf.scrub !== undefined ||
-      vf.quarantinedFor !== undefined ||
+      vf.marks.unknown ||
+      vf.marks.unseen ||
+      vf.marks.scrub !== undefined ||
+      vf.marks.quarantinedFor !== undefined ||
       vfs.includes(vf)
     ) {
       return reject('VF_NOT_FREE', `VF ${nic.vf} is not free to be adopted`);
