@@ -382,7 +382,7 @@ describe('the log', () => {
       await leaderOfLog();
     }
     await starts.end();
-    await untilHealth(http, 200);
+    await untilHealth(http, 200, 60_000);
     await expectWhole(client, starts.ids, () => readLogStream(nats.url));
     expect(program.log(50)).toEqual([]);
     expect(await program.stop()).toEqual({ code: 0, signal: null });
