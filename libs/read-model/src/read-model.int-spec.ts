@@ -16,12 +16,12 @@ import {
   type State,
 } from '#domain';
 import { MemoryLog } from '#log';
-import { anyHistory, saneHistories } from '../../domain/src/testing/arbitraries.js';
+import { anyHistory, runsOf, saneHistories } from '../../domain/src/testing/arbitraries.js';
 import { ReadModel } from './read-model.js';
 import { mentioning, note } from './testing/naive-fold.js';
-import { writeHistory, type Written } from './testing/written-log.js';
+import { writeHistory, writeInputs, type Written } from './testing/written-log.js';
 
-const SEED = Number(process.env['VF_TEST_SEED'] ?? Date.now() % 1e9);
+const SEED = runsOf(1).first;
 const HISTORIES = 12;
 const POSITIONS = 200;
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -151,9 +151,7 @@ describe('at random positions of random histories, the tables answer as', () => 
           if (holder !== undefined) expect(vf.state).toBe(state === 'running' ? 'allocated' : 'pending');
           const tenancies = noted.tenants.filter(({ where }) => where === `${hostId} ${vf.vf}`);
           if (tenancies.length === 0) continue;
-          const expected = tenancies.map(({ where, ...tenancy }) =>
-            where === undefined ? undefined : json(tenancy),
-          );
+          const expected = tenancies.map(({ where: _, pf: __, ...tenancy }) => json(tenancy));
           expect([at, await ask(cluster, 'tenants', { hostId, vf: vf.vf }, position)]).toEqual([
             at,
             { tenants: expected },
@@ -170,6 +168,49 @@ describe('at random positions of random histories, the tables answer as', () => 
       }
     }
   }, 60_000);
+
+  test('the pure readers do of VFs that share an IOMMU group, or do no more', async () => {
+    const report = (seq: number, groups: readonly number[]): Input =>
+      ({
+        id: `groups-${seq}`,
+        type: 'HostReported',
+        time: Date.UTC(2026, 0, 1) + seq * 1000,
+        digest: '0',
+        data: {
+          hostId: 'h0',
+          bootId: 'b',
+          seq,
+          iommu: { enabled: true, ready: true },
+          interruptRemapping: true,
+          pfs: [
+            {
+              pciAddress: '0000:82:00.0',
+              ifname: 'em1',
+              link: 'up',
+              totalVfs: 8,
+              vfs: groups.map((iommuGroup, index) => ({
+                pciAddress: `0000:82:10.${index}`,
+                index,
+                iommuGroup,
+              })),
+            },
+          ],
+        },
+      }) as unknown as Input;
+    const shared = await writeInputs(log, 'groups', [report(1, [7, 7, 8]), report(2, [7, 9, 8])]);
+    model.follow('groups');
+    await model.until('groups', shared.events.length, 20_000);
+    const states = async (position: number): Promise<unknown> =>
+      ((await ask('groups', 'vfs', { hostId: 'h0' }, position))['vfs'] as { state: string }[]).map(
+        ({ state }) => state,
+      );
+    expect(await states(1)).toEqual(['unavailable', 'unavailable', 'free']);
+    expect(await states(shared.events.length)).toEqual(['free', 'free', 'free']);
+    for (const position of [1, shared.events.length]) {
+      const vfs = [...(replayed(shared, position).hosts.get('h0')?.vfs.values() ?? [])].map(viewVf);
+      expect(await ask('groups', 'vfs', { hostId: 'h0' }, position)).toEqual({ vfs: json(vfs) });
+    }
+  });
 
   test('the events themselves say: history, by VM, host, PF, VF and type', async () => {
     for (const { cluster, events } of written) {

@@ -87,10 +87,10 @@ export function vfsOf(host: Host | undefined): ReadonlyMap<string, string> {
 
 /** The state of a VF apart from who holds it and from its PF. */
 export function ownState(vf: Vf): 'free' | 'unavailable' | 'unknown' | 'quarantined' | 'scrubbing' {
-  if (vf.marks.unknown) return 'unknown';
-  if (vf.marks.quarantinedFor !== undefined) return 'quarantined';
-  if (vf.marks.scrub !== undefined) return 'scrubbing';
-  const barred =
-    vf.marks.unseen || vf.marks.stranger || vf.report.iommuGroupShared === true || vf.report.hostUse !== undefined;
+  const { marks } = vf;
+  if (marks.unknown) return 'unknown';
+  if (marks.quarantinedFor !== undefined) return 'quarantined';
+  if (marks.scrub !== undefined) return 'scrubbing';
+  const barred = marks.unseen || marks.stranger || marks.sharesGroup || vf.report.hostUse !== undefined;
   return barred ? 'unavailable' : 'free';
 }

@@ -17,6 +17,7 @@ export interface Noted {
 
 export interface Tenancy {
   readonly where: string;
+  readonly pf: string;
   readonly vmId: string;
   readonly nicId: string;
   readonly tenant?: string;
@@ -46,7 +47,7 @@ export function note(events: readonly PlacedEvent[]): Noted {
         if (holders.has(where)) throw new Error(`EX-1: ${where} is handed out twice`);
         holders.set(where, { vmId, nicId, allocationId });
         held.set(`${hostId} ${pf}`, (held.get(`${hostId} ${pf}`) ?? 0) + 1);
-        tenants.push({ where, vmId, nicId, tenant, mac, allocationId, from: iso(at) });
+        tenants.push({ where, pf: `${hostId} ${pf}`, vmId, nicId, tenant, mac, allocationId, from: iso(at) });
         break;
       }
       case 'VfReleased': {
@@ -100,3 +101,90 @@ export const mentioning = (
   events
     .filter(({ data }) => (data as Readonly<Record<string, unknown>>)[field] === value)
     .map(({ position }) => position);
+
+interface Said {
+  readonly vmId?: string;
+  readonly nicId?: string;
+  readonly hostId?: string;
+  readonly pf?: string;
+  readonly vf?: string;
+  readonly mac?: string;
+  readonly tenant?: string;
+  readonly nics?: readonly { readonly nicId: string; readonly mac?: string }[];
+  readonly nic?: { readonly nicId: string; readonly mac?: string };
+}
+
+/** What an event is about: what its data names, and the tenant of the VM and the MAC of the NIC that it names. */
+export interface About {
+  readonly vmId?: string;
+  readonly hostId?: string;
+  readonly pf?: string;
+  readonly vf?: string;
+  readonly tenant?: string;
+  readonly macs: readonly string[];
+}
+
+/** What each event is about, in their order. */
+export function abouts(events: readonly PlacedEvent[]): readonly About[] {
+  const tenants = new Map<string, string>();
+  const macs = new Map<string, Map<string, string>>();
+  return events.map(({ type, data }) => {
+    const { vmId, nicId, hostId, pf, vf, mac, tenant, nics, nic } = data as Said;
+    const known = vmId === undefined || nicId === undefined ? undefined : macs.get(vmId)?.get(nicId);
+    const named = nics ?? (nic === undefined ? undefined : [nic]);
+    const about = {
+      vmId,
+      hostId,
+      pf,
+      vf,
+      tenant: tenant ?? tenants.get(vmId ?? ''),
+      macs:
+        mac !== undefined
+          ? [mac]
+          : named !== undefined
+            ? named.flatMap((one) => one.mac ?? [])
+            : known === undefined
+              ? []
+              : [known],
+    };
+    if (vmId !== undefined) {
+      const isStart = type === 'VmStartAccepted' || type === 'VmAdopted';
+      if (isStart && tenant !== undefined) tenants.set(vmId, tenant);
+      // A start names all the NICs that the VM has from then on.
+      if (type === 'VmStartAccepted') macs.set(vmId, new Map());
+      if (isStart || type === 'VmNicAttached') {
+        const ofVm = macs.get(vmId) ?? new Map<string, string>();
+        for (const one of named ?? []) if (one.mac !== undefined) ofVm.set(one.nicId, one.mac);
+        macs.set(vmId, ofVm);
+      }
+      if (type === 'VmNicDetached') macs.get(vmId)?.delete(nicId ?? '');
+      if (type === 'VmDestroyed') {
+        tenants.delete(vmId);
+        macs.delete(vmId);
+      }
+    }
+    return about;
+  });
+}
+
+/** VF-seconds by a key, added up by hand. */
+export function addUp(
+  events: readonly PlacedEvent[],
+  from: number,
+  to: number,
+  keyOf: (tenancy: Tenancy) => string,
+): ReadonlyMap<string, { allocations: number; vfSeconds: number }> {
+  const sums = new Map<string, { allocations: number; vfSeconds: number }>();
+  for (const tenancy of note(events).tenants) {
+    const begin = Math.max(from, Date.parse(tenancy.from));
+    const end = Math.min(to, tenancy.to === undefined ? to : Date.parse(tenancy.to));
+    // What ended before the period, or began after it, has no part in it.
+    if (Date.parse(tenancy.from) >= to || (tenancy.to !== undefined && Date.parse(tenancy.to) <= from))
+      continue;
+    const sum = sums.get(keyOf(tenancy)) ?? { allocations: 0, vfSeconds: 0 };
+    sum.allocations++;
+    sum.vfSeconds = Math.round(sum.vfSeconds * 1000 + end - begin) / 1000;
+    sums.set(keyOf(tenancy), sum);
+  }
+  return sums;
+}

@@ -8,33 +8,55 @@ export interface Written {
   readonly cluster: string;
   readonly events: readonly PlacedEvent[];
   readonly inputs: readonly Input[];
+  /** The inputs that took effect once, each with what it led to, which may be nothing. */
+  readonly decisions: readonly { readonly input: Input; readonly events: readonly PlacedEvent[] }[];
 }
 
 /** Plays a history through the real decider, and appends what it decides, as a leader does. */
 export async function writeHistory(log: EventLog, cluster: string, history: History): Promise<Written> {
   const world = new World(history.shape);
+  return write(log, cluster, (take) => {
+    for (const input of world.opening()) world.hear(take(input));
+    for (const move of history.moves) world.hear(take(world.next(move)));
+  });
+}
+
+/** The same of inputs that are known beforehand. */
+export async function writeInputs(
+  log: EventLog,
+  cluster: string,
+  inputs: readonly Input[],
+): Promise<Written> {
+  return write(log, cluster, (take) => inputs.forEach(take));
+}
+
+async function write(
+  log: EventLog,
+  cluster: string,
+  tell: (take: (input: Input) => readonly PlacedEvent[]) => void,
+): Promise<Written> {
   const state = emptyState(cluster);
   const events: PlacedEvent[] = [];
   const inputs: Input[] = [];
   let head = emptyHead(cluster);
-  const decisions: StoredRecord[][] = [];
-  const take = (made: Input): void => {
+  const sealed: StoredRecord[][] = [];
+  const decisions: { input: Input; events: readonly PlacedEvent[] }[] = [];
+  tell((made) => {
     // Ids are unique for the site.
     const input = { ...made, id: `${cluster}:${made.id}` } as Input;
     inputs.push(input);
-    if (recall(state, input) !== 'new') return;
+    if (recall(state, input) !== 'new') return [];
     const decided = step(state, input, { stream: 's', sequence: inputs.length });
-    world.hear(decided);
     events.push(...decided);
-    if (decided.length === 0) return;
+    decisions.push({ input, events: decided });
+    if (decided.length === 0) return decided;
     const records = sealEvents(head, input, decided);
     head = records.at(-1) as StoredRecord;
-    decisions.push(records);
-  };
-  for (const input of world.opening()) take(input);
-  for (const move of history.moves) take(world.next(move));
-  if (decisions.length > 0) await log.append(cluster, 0, decisions);
-  return { cluster, events, inputs };
+    sealed.push(records);
+    return decided;
+  });
+  if (sealed.length > 0) await log.append(cluster, 0, sealed);
+  return { cluster, events, inputs, decisions };
 }
 
 /** The records of a decision behind a head. */
