@@ -143,11 +143,10 @@ function startOf(
   wish: Omit<CandidatesRequest, 'limit' | 'hosts'>,
   vm: Vm | undefined,
 ): Inputs['VmStartRequested'] {
+  // A start without VF NICs goes where the VM's name sends it, so one that is named keeps its name.
+  if (vm === undefined) return { ...wish, nics: wish.nics ?? [], vmId: wish.vmId ?? strangerIn(state) };
   // One that runs is asked for as if it were new: a start of it would only be told that it runs.
-  if (vm === undefined || vm.state !== 'stopped') {
-    const nics = wish.nics ?? (vm === undefined ? [] : specsOf(vm));
-    return { ...wish, nics, tenant: wish.tenant, vmId: strangerIn(state) };
-  }
+  if (vm.state !== 'stopped') return { ...wish, nics: wish.nics ?? specsOf(vm), vmId: strangerIn(state) };
   return { ...wish, vmId: vm.id };
 }
 
