@@ -23,6 +23,11 @@ export class InvariantModel {
     return this.known.violations;
   }
 
+  /** What it has learned, for whoever has something else to hold against it. */
+  get knowledge(): Readonly<Known> {
+    return this.known;
+  }
+
   /** What is known of an id: the pipeline asks before it decides (EX-6). */
   expectRecall(input: Input, recalled: string): void {
     const digest = this.known.ids.get(input.id);
