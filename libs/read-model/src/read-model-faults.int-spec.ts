@@ -5,10 +5,12 @@ import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import Database from 'libsql';
 import fc from 'fast-check';
+import type { Input } from '#domain';
 import { MemoryLog, type EventLog } from '#log';
 import { saneHistories } from '../../domain/src/testing/arbitraries.js';
+import { Progress } from './progress.js';
 import { ReadModel } from './read-model.js';
-import { sealEvents, writeHistory, type Written } from './testing/written-log.js';
+import { sealEvents, writeHistory, writeInputs, type Written } from './testing/written-log.js';
 
 // Processes and threads are started here, on machines that may be busy.
 jest.setTimeout(60_000);
@@ -43,6 +45,11 @@ async function open(on: EventLog = log, where = directory): Promise<ReadModel> {
 async function caughtUp(model: ReadModel, cluster = 'c1'): Promise<void> {
   model.follow(cluster);
   await model.until(cluster, (await log.head(cluster)).position, 20_000);
+}
+
+/** Who waits for a cluster's status to change. */
+interface Inside {
+  readonly clusters: ReadonlyMap<string, { readonly waiters: Set<() => void> }>;
 }
 
 /** Everything that the tables tell of a cluster, at several positions. */
@@ -152,6 +159,62 @@ describe('the file', () => {
     expect(await told(first, written)).toEqual(await told(second, written));
     await first.close();
     expect((await open()).file).toBe(join(directory, 'read.db'));
+  });
+});
+
+describe('what is far behind', () => {
+  test('says how far it is while it is taken in, and is answered with it', async () => {
+    // 25,000 events, which is worth saying.
+    const many = Array.from(
+      { length: 25_000 },
+      (_, index) =>
+        ({
+          id: `policy-${index}`,
+          type: 'ClusterPolicyChanged',
+          time: Date.UTC(2026, 0, 1) + index,
+          data: { startTimeoutSeconds: 1 + (index % 2) },
+        }) as unknown as Input,
+    );
+    const { events } = await writeInputs(log, 'c1', many);
+    expect(events).toHaveLength(25_000);
+    const model = await open();
+    model.follow('c1');
+    const seen = new Set<string>();
+    const { waiters } = (model as unknown as Inside).clusters.get('c1')!;
+    waiters.add(() => seen.add(model.status.get('c1')?.state ?? ''));
+    await expect(model.until('c1', 25_000, 1)).rejects.toMatchObject({
+      code: 'NOT_CAUGHT_UP',
+      message: expect.stringMatching(/^position 25000 of cluster 'c1' is not in the read side after 0.001 s/),
+    });
+    await model.until('c1', 25_000, 50_000);
+    expect([...seen].filter((state) => state !== 'opening')).toEqual(['building', 'following']);
+    expect(said).toEqual([
+      "the read side of cluster 'c1' takes in 25000 events",
+      expect.stringMatching(
+        /^the read side of cluster 'c1' is up to date: 25000 events in [\d.]+ s, \d+ events\/s$/,
+      ),
+    ]);
+  });
+
+  test('says the percent, the place and the rate every few seconds', () => {
+    let now = 0;
+    const progress = new Progress('c1', 1000, 101_000, logger, () => now);
+    now = 2000;
+    expect(progress.status(21_000)).toEqual({
+      state: 'building',
+      position: 21_000,
+      goal: 101_000,
+      eventsPerSecond: 10_000,
+    });
+    now = 6000;
+    progress.status(51_000);
+    now = 10_000;
+    expect(progress.status(101_000)).toEqual({ state: 'following', position: 101_000 });
+    expect(said).toEqual([
+      "the read side of cluster 'c1' takes in 100000 events",
+      "the read side of cluster 'c1' is at 50 % (51000 of 101000), 8333 events/s",
+      "the read side of cluster 'c1' is up to date: 100000 events in 10.0 s, 10000 events/s",
+    ]);
   });
 });
 

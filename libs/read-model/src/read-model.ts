@@ -2,16 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type EventLog } from '#log';
 import { ReadError } from './errors.js';
 import type { Answered, At, Question } from './protocol.js';
+import { Progress, type ReadLogger, type ReadStatus } from './progress.js';
 import { Pump, recordAt, toBatch } from './records.js';
 import { StateDesk, type RestoredState } from './state-desk.js';
 import { Thread } from './thread.js';
-
-/** What the read side says of itself. */
-export interface ReadLogger {
-  info(message: string, facts?: object): void;
-  warn(message: string, facts?: object): void;
-  error(message: string, facts?: object): void;
-}
 
 export interface ReadModelOptions {
   /** Where its file is. */
@@ -23,26 +17,12 @@ export interface ReadModelOptions {
   readonly rememberedInputs: number;
 }
 
-/** How the read side stands with a cluster. */
-export interface ReadStatus {
-  /** `building`: far behind, and taking in; `waiting`: it cannot go on just now, and tries again. */
-  readonly state: 'opening' | 'building' | 'following' | 'waiting' | 'stopped';
-  readonly position: number;
-  /** Where the log was when it was last asked, while it is being built. */
-  readonly goal?: number;
-  readonly eventsPerSecond?: number;
-  readonly message?: string;
-}
-
 interface Followed {
   status: ReadStatus;
   readonly waiters: Set<() => void>;
   readonly done: Promise<void>;
 }
 
-/** Being so many events behind is said, with the progress, in the log and in health. */
-const WORTH_SAYING = 20_000;
-const SAY_EVERY = 5000;
 const FIRST_WAIT = 200;
 const LONGEST_WAIT = 5000;
 
@@ -249,6 +229,7 @@ export class ReadModel {
     if (again !== undefined) {
       logger.warn(`the read side of cluster '${cluster}' is made again from the log: ${again}`);
     }
+    if (again !== undefined) await this.desk.forget();
     const base = await thread.call('begin', { cluster, again: again !== undefined });
     const position = again === undefined ? (standing?.position ?? 0) : 0;
     const goal = (await log.head(cluster)).position;
@@ -281,47 +262,5 @@ export class ReadModel {
   private set(followed: Followed, status: ReadStatus): void {
     followed.status = status;
     for (const look of followed.waiters) look();
-  }
-}
-
-/** How far the building of a cluster is, said now and then. */
-class Progress {
-  private readonly begun = performance.now();
-  private said = performance.now();
-  private readonly worthSaying: boolean;
-  private built = false;
-
-  constructor(
-    private readonly cluster: string,
-    private readonly base: number,
-    private readonly goal: number,
-    private readonly logger: ReadLogger,
-  ) {
-    this.worthSaying = goal - base > WORTH_SAYING;
-    if (this.worthSaying) logger.info(`the read side of cluster '${cluster}' takes in ${goal - base} events`);
-  }
-
-  status(position: number): ReadStatus {
-    if (position >= this.goal) {
-      if (!this.built && this.worthSaying) {
-        const seconds = (performance.now() - this.begun) / 1000;
-        this.logger.info(
-          `the read side of cluster '${this.cluster}' is up to date: ${this.goal - this.base} events in ${seconds.toFixed(1)} s`,
-        );
-      }
-      this.built = true;
-      return { state: 'following', position };
-    }
-    if (this.built) return { state: 'following', position };
-    const seconds = (performance.now() - this.begun) / 1000;
-    const eventsPerSecond = seconds === 0 ? 0 : Math.round((position - this.base) / seconds);
-    if (performance.now() - this.said > SAY_EVERY) {
-      this.said = performance.now();
-      const percent = Math.floor((100 * (position - this.base)) / (this.goal - this.base));
-      this.logger.info(
-        `the read side of cluster '${this.cluster}' is at ${percent} % (${position} of ${this.goal}), ${eventsPerSecond} events/s`,
-      );
-    }
-    return { state: 'building', position, goal: this.goal, eventsPerSecond };
   }
 }

@@ -63,6 +63,12 @@ export class StateDesk {
     });
   }
 
+  /** Lets go of the state that was brought back last: it is of a log that is no more. */
+  async forget(): Promise<void> {
+    this.turn = this.turn.then(() => this.rest());
+    await this.turn;
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.idle);
