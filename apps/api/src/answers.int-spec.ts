@@ -4,15 +4,25 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { MemoryBrokerServer } from '#broker';
-import { DECIDER_VERSION, emptyState, evolve, step, type Input, type PlacedEvent, type State } from '#domain';
+import {
+  DECIDER_VERSION,
+  dumpState,
+  emptyState,
+  evolve,
+  STATE_VERSION,
+  step,
+  type Input,
+  type PlacedEvent,
+  type State,
+} from '#domain';
 import { MemoryLog, type StoredRecord } from '#log';
 import { messageOf, silentLogger, type Allocator } from '#pipeline';
 import { ReadModel } from '#read-model';
 import { anyHistory, runsOf, saneHistories } from '../../../libs/domain/src/testing/arbitraries.js';
 import { InvariantModel } from '../../../libs/domain/src/testing/invariant-model.js';
 import { ModelViews, placeOf } from '../../../libs/read-model/src/testing/model-views.js';
-import { abouts, addUp, note, type About } from '../../../libs/read-model/src/testing/naive-fold.js';
-import { writeHistory, type Written } from '../../../libs/read-model/src/testing/written-log.js';
+import { abouts, addUp, note, told, type About } from '../../../libs/read-model/src/testing/naive-fold.js';
+import { writeHistory, writeInputs, type Written } from '../../../libs/read-model/src/testing/written-log.js';
 import { answerQuery, QUERIES, type ApiParts } from './queries.js';
 
 jest.setTimeout(120_000);
@@ -63,8 +73,7 @@ beforeAll(async () => {
   for (const [index, history] of histories.entries()) {
     const cluster = `c${index}`;
     written.push(await writeHistory(log, cluster, history));
-    const all: StoredRecord[] = [];
-    for await (const some of log.read(cluster, 1)) all.push(...some);
+    const all = await recordsOf(cluster);
     records.set(cluster, all);
     await broker.output.create(cluster, 1);
     await broker.output.publish(
@@ -365,7 +374,9 @@ const FOLDS: Readonly<Record<string, (moment: Moment) => Promise<void>>> = {
     // Now is later than the last event, and what is decided then may be something else that falls due.
     const request = { inputs, ...(moment.at.at === undefined && { at: String(moment.position) }) };
     const { results } = (await ask(moment, 'plan', request)) as { results: { events: Fields[] }[] };
-    expect(results.map(({ events }) => events.map(({ time: _, ...event }) => event))).toEqual(decided);
+    expect(
+      results.map(({ events }) => events.map(({ position, type, data }) => ({ position, type, data }))),
+    ).toEqual(decided);
   },
   // These two are about all of a history: an outcome that was once given stays.
   outcome: async (moment) => {
@@ -398,22 +409,29 @@ const FOLDS: Readonly<Record<string, (moment: Moment) => Promise<void>>> = {
       ),
       input: { id: input.id, type: input.type },
     });
+    // When hosts were last heard is not in the log: what depends on it may come out otherwise, and says so.
+    const { same, code } = answer['again'] as { same: boolean; code?: string };
+    const mayDiffer = ['Tick', 'HostReported', 'HostSeen'].includes(input.type);
+    expect([input.type, same ? undefined : code]).toEqual([
+      input.type,
+      same || !mayDiffer ? undefined : 'NOT_REPEATABLE',
+    ]);
   },
   history: async (moment) => {
     const { history, events, pick, position } = moment;
-    const told = abouts(events);
+    const subjects = abouts(events);
     const field = pick(['vmId', 'hostId', 'pf', 'vf', 'tenant', 'mac'] as const)!;
     const value =
       field === 'mac'
-        ? pick(told.flatMap(({ macs }) => macs))
-        : pick(told.flatMap((about) => about[field] ?? []));
+        ? pick(subjects.flatMap(({ macs }) => macs))
+        : pick(subjects.flatMap((about) => about[field] ?? []));
     const types = pick([undefined, ['VfAllocated', 'VfReleased'], ['VmStartAccepted']]);
     const from = pick(events);
     const isAbout = (about: About): boolean =>
       value === undefined || (field === 'mac' ? about.macs.includes(value) : about[field] === value);
     const expected = events.filter(
       (event, index) =>
-        isAbout(told[index] as About) &&
+        isAbout(subjects[index] as About) &&
         (types === undefined || types.includes(event.type)) &&
         (from === undefined || event.position >= from.position),
     );
@@ -450,10 +468,10 @@ const FOLDS: Readonly<Record<string, (moment: Moment) => Promise<void>>> = {
     const where = moment.pick(tenants)?.where;
     if (where === undefined) return;
     const [hostId, vf] = where.split(' ') as [string, string];
-    const expected = tenants.filter((one) => one.where === where).map(({ where: _, pf: __, ...one }) => one);
+    const expected = tenants.filter((one) => one.where === where).map(told);
     expect(await ask(moment, 'tenants', { hostId, vf })).toEqual({
       position: String(moment.position),
-      tenants: json(expected),
+      tenants: expected,
     });
   },
   usage: async (moment) => {
@@ -510,3 +528,135 @@ describe('now and at 200 random past positions, the answer is that of a fold of 
     for (const moment of moments) await FOLDS[name]?.(moment);
   });
 });
+
+describe('a log that somebody has rewritten, hashes and all', () => {
+  const start = {
+    id: 'start',
+    type: 'VmStartRequested',
+    time: Date.UTC(2026, 0, 1),
+    data: { vmId: 'vm1', nics: [] },
+  } as unknown as Input;
+  const report = (hostId: string): Input =>
+    ({
+      id: `report-${hostId}`,
+      type: 'HostReported',
+      time: Date.UTC(2026, 0, 1),
+      data: {
+        hostId,
+        bootId: 'b',
+        seq: 1,
+        iommu: { enabled: true, ready: true },
+        interruptRemapping: true,
+        pfs: [],
+      },
+    }) as unknown as Input;
+
+  /** The same inputs, and the start's outcome names another host. */
+  async function rewritten(cluster: string): Promise<{ id: string; real: string; forged: string }> {
+    const real = await writeInputs(parts.log, `${cluster}-real`, [report('h1'), report('h2'), start]);
+    const { hostId } = real.events.at(-1)?.data as { hostId: string };
+    const forged = hostId === 'h1' ? 'h2' : 'h1';
+    await writeInputs(parts.log, cluster, [report('h1'), report('h2'), start], (event) =>
+      event.type === 'VmStartAccepted'
+        ? ({ ...event, data: { ...event.data, hostId: forged } } as PlacedEvent)
+        : event,
+    );
+    return { id: `${cluster}:start`, real: hostId, forged };
+  }
+
+  test('is found by explain, which decides again and shouts', async () => {
+    const { id, real, forged } = await rewritten('forged');
+    const shouted: object[] = [];
+    const logger = {
+      ...silentLogger,
+      error: (message: string, facts?: object) => shouted.push({ message, facts }),
+    };
+    const answer = JSON.parse(await answerQuery({ ...parts, logger }, 'forged', 'explain', { id })) as Fields;
+    expect(answer).toMatchObject({
+      outcome: { data: { hostId: forged } },
+      again: {
+        same: false,
+        code: 'DECISION_DIFFERS',
+        message: expect.stringMatching(/THE SAME DECIDER .* DECIDES OTHERWISE NOW/),
+        events: [{ type: 'VmStartAccepted', data: { hostId: real } }],
+      },
+    });
+    expect(shouted).toEqual([
+      {
+        message: expect.stringMatching(/^cluster 'forged', input forged:start: THE SAME DECIDER/),
+        facts: { code: 'DECISION_DIFFERS', position: expect.any(Number) },
+      },
+    ]);
+  });
+
+  test('is found by verify where another history went out', async () => {
+    const { broker } = parts;
+    await rewritten('rewritten');
+    await broker.output.create('rewritten', 1);
+    const sent = await recordsOf('rewritten-real');
+    await broker.output.publish(
+      'rewritten',
+      sent.map((record) => messageOf('rewritten', record)),
+    );
+    const end = sent.length;
+    expect(JSON.parse(await answerQuery(parts, 'rewritten', 'verify', {}))).toMatchObject({
+      ok: false,
+      events: end,
+      firstBad: {
+        position: String(end),
+        message: expect.stringMatching(/^VF_OUT_rewritten and the log tell different histories/),
+      },
+      checks: { chain: { ok: true }, output: { ok: false } },
+    });
+  });
+
+  test('is found by verify where a hash was left as it was, or a leader kept another state', async () => {
+    const tampered = parts.log as MemoryLog;
+    await rewritten('edited');
+    tampered.tamper('edited', (all) =>
+      all.map((record) =>
+        record.position === 2 ? { ...record, body: record.body.replace('h2', 'h9') } : record,
+      ),
+    );
+    expect(JSON.parse(await answerQuery(parts, 'edited', 'verify', {}))).toMatchObject({
+      ok: false,
+      firstBad: { position: '2' },
+      checks: { chain: { ok: false } },
+    });
+    const { events } = await writeInputs(tampered, 'kept', [report('h1'), start]);
+    const state = emptyState('kept');
+    for (const event of events.slice(0, 1)) evolve(state, event);
+    const [first] = await recordsOf('kept');
+    const kept = dumpState(state).replaceAll('"h1"', '"h9"');
+    await tampered.saveSnapshot('kept', {
+      position: 1,
+      hash: first?.hash ?? '',
+      version: STATE_VERSION,
+      state: kept,
+    });
+    expect(JSON.parse(await answerQuery(parts, 'kept', 'verify', {}))).toMatchObject({
+      ok: false,
+      firstBad: {
+        position: '1',
+        message: 'replay gives another state at position 1 than the snapshot of a leader',
+      },
+      checks: { chain: { ok: true }, states: { ok: false } },
+    });
+  });
+
+  test('is not called good where VF_OUT cannot be asked', async () => {
+    await writeInputs(parts.log, 'unheard', [report('h1')]);
+    const cut = new MemoryBrokerServer().connect();
+    cut.cut();
+    await expect(answerQuery({ ...parts, broker: cut }, 'unheard', 'verify', {})).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringMatching(/^VF_OUT_unheard cannot be compared with the log now/),
+    });
+  });
+});
+
+async function recordsOf(cluster: string): Promise<StoredRecord[]> {
+  const all: StoredRecord[] = [];
+  for await (const some of parts.log.read(cluster, 1)) all.push(...some);
+  return all;
+}

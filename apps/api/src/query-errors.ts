@@ -8,6 +8,7 @@ export type QueryErrorCode =
   | 'STOPPED'
   | 'UNAVAILABLE'
   | 'NO_AUDIT_KEY'
+  | 'SIGNED_HEAD_DIFFERS'
   | 'ANSWER_TOO_LARGE';
 
 /** The HTTP status of each code. */
@@ -17,6 +18,7 @@ export const STATUS: Readonly<Record<QueryErrorCode, number>> = {
   NOT_FOUND: 404,
   BAD_REQUEST: 400,
   NO_AUDIT_KEY: 409,
+  SIGNED_HEAD_DIFFERS: 409,
   ANSWER_TOO_LARGE: 413,
   NOT_CAUGHT_UP: 503,
   BUSY: 503,

@@ -1,9 +1,10 @@
 import { createPublicKey } from 'node:crypto';
 import { STATE_VERSION } from '#domain';
-import { emptyHead, isSignedBy, LogError, type Head } from '#log';
+import { emptyHead, isSignedBy, LogError, type Head, type SignedHead } from '#log';
 import { recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './queries.js';
+import { QueryError } from './query-errors.js';
 import { lastSignedHead } from './signed-heads.js';
 
 interface Bad {
@@ -84,18 +85,34 @@ interface Found {
 }
 
 async function checkOutput({ broker, readModel }: ApiParts, cluster: string, head: Head): Promise<Found> {
-  const output = await broker.output.state(cluster).catch(() => undefined);
+  let output: Awaited<ReturnType<typeof broker.output.state>>;
+  try {
+    output = await broker.output.state(cluster);
+  } catch (error) {
+    // What was not looked at is not good.
+    throw new QueryError(
+      'UNAVAILABLE',
+      `VF_OUT_${cluster} cannot be compared with the log now: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
   if (output === undefined || output.lastSequence === 0 || output.lastPayload === undefined) return {};
   const relayed = (JSON.parse(new TextDecoder().decode(output.lastPayload)) as { hash?: string }).hash;
   return compare(readModel.log, cluster, head, output.lastSequence, relayed, `VF_OUT_${cluster}`);
 }
 
-async function checkSignedHead(
+/** Whether the log tells the history whose head was signed last. */
+export async function checkSignedHead(
   { dataDir, readModel }: ApiParts,
   cluster: string,
   head: Head,
 ): Promise<Found> {
-  const signed = await lastSignedHead(dataDir, cluster);
+  let signed: SignedHead | undefined;
+  try {
+    signed = await lastSignedHead(dataDir, cluster);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { bad: { position: head.position, message: `the last signed head cannot be read: ${why}` } };
+  }
   if (signed === undefined) return {};
   const { position, hash } = signed.manifest.head;
   if (!isSignedBy(signed, createPublicKey(signed.manifest.publicKey))) {

@@ -18,7 +18,7 @@ import {
 import { MemoryLog } from '#log';
 import { anyHistory, runsOf, saneHistories } from '../../domain/src/testing/arbitraries.js';
 import { ReadModel } from './read-model.js';
-import { mentioning, note } from './testing/naive-fold.js';
+import { mentioning, note, told } from './testing/naive-fold.js';
 import { writeHistory, writeInputs, type Written } from './testing/written-log.js';
 
 const SEED = runsOf(1).first;
@@ -151,7 +151,7 @@ describe('at random positions of random histories, the tables answer as', () => 
           if (holder !== undefined) expect(vf.state).toBe(state === 'running' ? 'allocated' : 'pending');
           const tenancies = noted.tenants.filter(({ where }) => where === `${hostId} ${vf.vf}`);
           if (tenancies.length === 0) continue;
-          const expected = tenancies.map(({ where: _, pf: __, ...tenancy }) => json(tenancy));
+          const expected = tenancies.map(told);
           expect([at, await ask(cluster, 'tenants', { hostId, vf: vf.vf }, position)]).toEqual([
             at,
             { tenants: expected },

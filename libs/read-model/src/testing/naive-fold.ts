@@ -28,6 +28,10 @@ export interface Tenancy {
   reason?: string;
 }
 
+/** As the query `tenants` tells it. */
+export const told = ({ vmId, nicId, tenant, mac, allocationId, from, to, reason }: Tenancy): object =>
+  JSON.parse(JSON.stringify({ vmId, nicId, tenant, mac, allocationId, from, to, reason })) as object;
+
 const iso = (at: number): string => new Date(at).toISOString();
 
 export function note(events: readonly PlacedEvent[]): Noted {
@@ -150,6 +154,8 @@ export function abouts(events: readonly PlacedEvent[]): readonly About[] {
     if (vmId !== undefined) {
       const isStart = type === 'VmStartAccepted' || type === 'VmAdopted';
       if (isStart && tenant !== undefined) tenants.set(vmId, tenant);
+      // The first that is heard of a VM may be what it is given.
+      if (type === 'VfAllocated' && tenant !== undefined) tenants.set(vmId, tenant);
       // A start names all the NICs that the VM has from then on.
       if (type === 'VmStartAccepted') macs.set(vmId, new Map());
       if (isStart || type === 'VmNicAttached') {
