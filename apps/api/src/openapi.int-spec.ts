@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { COMMANDS } from './commands.js';
-import { QUERY_DTOS } from './query.dto.js';
+import { QUERIES } from './queries.js';
 
 interface Operation {
   readonly operationId: string;
@@ -116,7 +116,7 @@ describe('the OpenAPI document', () => {
     const ids = operations.map(({ operation }) => operation.operationId);
     expect(new Set(ids).size).toBe(ids.length);
     expect(ids).toEqual(
-      expect.arrayContaining([...COMMANDS.map(({ type }) => type), ...Object.keys(QUERY_DTOS)]),
+      expect.arrayContaining([...COMMANDS.map(({ type }) => type), ...Object.keys(QUERIES)]),
     );
     for (const { path, operation } of operations) {
       const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
@@ -131,7 +131,7 @@ describe('the OpenAPI document', () => {
     const response = await fetch(`${standalone.ready.http}/v1/clusters/default/no-such-query`);
     const { detail } = (await response.json()) as { detail: string };
     const named = detail.replace(/^.*there are /, '').split(', ');
-    expect(Object.keys(QUERY_DTOS)).toEqual(expect.arrayContaining(named));
+    expect(Object.keys(QUERIES)).toEqual(expect.arrayContaining(named));
   });
 });
 
@@ -214,6 +214,7 @@ describe('what is answered', () => {
   test('to queries is as the document says', async () => {
     const ask = (name: string, values: Record<string, string> = {}) =>
       check(`/v1/clusters/{cluster}/${name}`, 'get', values);
+    const post = (name: string, body: object) => check(`/v1/clusters/{cluster}/${name}`, 'post', {}, body);
     await check('/v1/clusters', 'get', {});
     await check('/health/live', 'get', {});
     await check('/health/ready', 'get', {});
@@ -242,12 +243,26 @@ describe('what is answered', () => {
       await ask('host', { hostId: 'host-2' }),
       await ask('outcome', { id: 'start-9' }),
       await ask('verify'),
+      await ask('hosts'),
+      await ask('vms'),
+      await ask('vfs', { hostId: 'host-2' }),
+      await ask('networks'),
+      await ask('policy'),
+      await ask('restore-impact', { hostId: 'host-2', pf: PF }),
+      await ask('explain', { id: 'start-9' }),
+      await ask('history', { vmId: 'vm-8', causes: 'true' }),
+      await ask('tenants', { hostId: 'host-2', vf: '0000:82:10.0' }),
+      await ask('usage', { from: '2026-01-01T00:00:00Z', to: '2126-01-01T00:00:00Z', by: 'pf' }),
+      await post('candidates', { nics: [{ nicId: 'n' }] }),
+      await post('plan', { inputs: [{ type: 'VmStopped', data: { vmId: 'vm-8' } }] }),
     ];
-    expect(statuses).toEqual([200, 200, 200, 200, 200, 200]);
+    expect(statuses).toEqual(Object.keys(QUERIES).map(() => 200));
     expect([
       await ask('vm', { vmId: 'nobody' }),
       await ask('vm'),
       await ask('vm', { vmId: 'vm-8', cluster: 'nowhere' }),
-    ]).toEqual([404, 400, 404]);
+      await ask('hosts', { limit: '0' }),
+      await post('candidates', {}),
+    ]).toEqual([404, 400, 404, 400, 400]);
   });
 });

@@ -1,22 +1,13 @@
 import { getMetadataStorage } from 'class-validator';
 import { dataSchema, INPUT_CATALOG, type JsonSchema } from '#wire';
 import { COMMANDS, pathFields, type Command } from './commands.js';
-import { QUERY_DTOS } from './query.dto.js';
-import {
-  ANY_REPLY,
-  CLUSTERS_REPLY,
-  LIVE_REPLY,
-  READY_REPLY,
-  REPLY_SCHEMAS,
-  SHARED_SCHEMAS,
-} from './reply-schemas.js';
+import { QUERIES, type Query } from './queries.js';
+import { CLUSTERS_REPLY, LIVE_REPLY, READY_REPLY, REPLY_SCHEMAS, SHARED_SCHEMAS } from './reply-schemas.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
 const IDENTIFIER: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' };
 const POSITION: JsonSchema = { type: 'string', pattern: '^[0-9]{1,15}$' };
-/** Queries whose request does not fit into an address. */
-const POSTED: ReadonlySet<string> = new Set(['candidates', 'plan']);
 
 const json = (schema: JsonSchema): Json => ({ 'application/json': { schema } });
 const shared = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
@@ -49,9 +40,9 @@ export function openApiDocument(version: string): Json {
     summary: 'The clusters of the site',
     responses: { 200: { description: 'Each cluster.', content: json(CLUSTERS_REPLY) } },
   });
-  for (const [name, dto] of Object.entries(QUERY_DTOS)) {
-    const method = POSTED.has(name) ? 'post' : 'get';
-    add(`/v1/clusters/{cluster}/${name}`, method, queryOperation(name, dto));
+  for (const [name, query] of Object.entries(QUERIES)) {
+    const method = query.post === true ? 'post' : 'get';
+    add(`/v1/clusters/{cluster}/${name}`, method, queryOperation(name, query));
   }
   for (const command of COMMANDS) {
     add(`/v1/clusters/{cluster}/${command.path}`, command.method.toLowerCase(), commandOperation(command));
@@ -102,18 +93,30 @@ export function openApiDocument(version: string): Json {
   };
 }
 
-function queryOperation(name: string, dto: new () => object): Json {
+function queryOperation(name: string, { dto, description, table, post }: Query): Json {
   const schema = requestSchema(dto);
   const properties = Object.entries(schema.properties);
+  const text = { schema: { type: 'string' } };
+  const rows = table === undefined ? undefined : { 'application/x-ndjson': text, 'text/csv': text };
   const responses = {
-    200: { description: 'The answer.', content: json(REPLY_SCHEMAS[name] ?? ANY_REPLY) },
-    400: problem('It cannot be read.'),
-    404: problem('There is no such cluster, VM, host, VF or network.'),
-    409: problem('It was decided against.'),
-    503: problem('Nobody can answer now, or `atLeast` is not there yet.'),
+    200: {
+      description:
+        table === undefined
+          ? 'The answer.'
+          : `The answer; as lines of JSON, or as a table, only \`${table}\`, and without \`limit\` all of it.`,
+      content: { ...json(REPLY_SCHEMAS[name] as JsonSchema), ...rows },
+    },
+    400: problem('It cannot be read: a field is missing, wrong or unknown; a moment has not come.'),
+    404: problem('There is no such cluster, VM, host, VF, PF, network or input.'),
+    ...(table === undefined && { 406: problem('It is not a table: only `application/json`.') }),
+    ...(post === true && {
+      413: problem('The body is larger than 1 MiB.'),
+      415: problem('The body is not JSON.'),
+    }),
+    503: problem('It cannot be answered now: `code` and `detail` say why.'),
   };
-  const common = { operationId: name, tags: ['queries'], summary: `The query \`${name}\``, responses };
-  if (POSTED.has(name)) {
+  const common = { operationId: name, tags: ['queries'], summary: summaryOf(description), responses };
+  if (post === true) {
     return { ...common, parameters: [CLUSTER], requestBody: { required: true, content: json(schema) } };
   }
   const parameters = properties.map(([field, of]) =>
@@ -121,6 +124,9 @@ function queryOperation(name: string, dto: new () => object): Json {
   );
   return { ...common, parameters: [CLUSTER, ...parameters] };
 }
+
+const summaryOf = (description: string): string =>
+  `${description.slice(0, 1).toUpperCase()}${description.slice(1)}`;
 
 /** The schema of a query's request, from its decorators: those of the contract, and plain patterns. */
 function requestSchema(dto: new () => object): {
@@ -230,7 +236,9 @@ const EXPORT: Json = {
       content: { 'application/x-ndjson': { schema: { type: 'string' } } },
     },
     404: problem('There is no such cluster.'),
-    409: problem('This instance has no key to sign with (`NO_AUDIT_KEY`).'),
+    409: problem(
+      'This instance has no key to sign with (`NO_AUDIT_KEY`); it has signed another history before (`SIGNED_HEAD_DIFFERS`).',
+    ),
     503: problem('It cannot be read now.'),
   },
 };

@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { Svcm } from '@nats-io/services';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import { checkExport } from '#log';
+import { checkExport, type SignedHead } from '#log';
 import { VfScheduler } from '#client';
 import { startStandalone, type Standalone } from '#standalone';
 import { readSettings } from '#wire';
 import { QUERIES } from './queries.js';
+import { columnsOf } from './reply-schemas.js';
+import { keepSignedHead } from './signed-heads.js';
 
 // Processes and threads are started here, on machines that may be busy.
 jest.setTimeout(60_000);
@@ -238,7 +240,76 @@ describe('what only the past tells', () => {
       ok: false,
       firstBad: { position: String(checked.events), message: expect.stringMatching(/signature/) },
     });
+    // Nothing is signed that contradicts what was signed before, and verify goes on to say so.
+    const refused = await get('default/export');
+    expect([refused.status, await refused.json()]).toMatchObject([
+      409,
+      { code: 'SIGNED_HEAD_DIFFERS', detail: expect.stringMatching(/another history was signed before/) },
+    ]);
+    await writeFile(file, 'garbage');
+    expect(await overNats('verify')).toMatchObject({
+      ok: false,
+      firstBad: { message: expect.stringMatching(/^the last signed head cannot be read/) },
+    });
     await writeFile(file, kept);
+    // An export that took longer does not put an older head in the place of a newer one.
+    const head = JSON.parse(kept) as SignedHead;
+    const older = { ...head, manifest: { ...head.manifest, head: { position: 1, hash: '0'.repeat(64) } } };
+    await keepSignedHead(directory, 'default', older);
+    expect(await readFile(file, 'utf8')).toBe(kept);
+  });
+
+  test('a moment is a position or a time, in any zone', async () => {
+    const { events } = (await overNats('history', { vmId: 'vm1', types: ['VmStarted'] })) as unknown as {
+      events: { time: string; position: string }[];
+    };
+    const [{ time, position }] = events as [{ time: string; position: string }];
+    const inParis = new Date(Date.parse(time) + 3_600_000).toISOString().replace('Z', '+01:00');
+    const before = new Date(Date.parse(time) - 1).toISOString();
+    for (const at of [position, time, inParis]) {
+      const then = { position, vm: { state: 'running' } };
+      expect(await overNats('vm', { vmId: 'vm1', at })).toMatchObject(then);
+      expect(await (await overHttp('vm', { vmId: 'vm1', at })).json()).toMatchObject(then);
+      expect(await overNats('vm', { vmId: 'vm1', at, atLeast: position })).toMatchObject(then);
+    }
+    expect(await overNats('vm', { vmId: 'vm1', at: before })).toMatchObject({ vm: { state: 'pending' } });
+    const range = await overNats('history', { from: time, to: time });
+    expect(range['events']).toMatchObject([{ type: 'VmStarted' }]);
+    expect(await overNats('availability', { at: '2000-01-01T00:00:00Z' })).toMatchObject({
+      position: '0',
+      total: 0,
+      pfs: [],
+    });
+  });
+
+  test('a plan is about now, or a past moment, and several inputs see each other', async () => {
+    const start = (vmId: string) => ({
+      type: 'VmStartRequested',
+      data: { vmId, hostId: 'h1', nics: [{ nicId: 'n0', physicalNetwork: 'em1' }] },
+    });
+    const split = { type: 'PfVirtualizeRequested', data: { hostId: 'h1', pf: PF, numVfs: 2 } };
+    const done = {
+      type: 'PfVirtualized',
+      data: {
+        hostId: 'h1',
+        pf: PF,
+        vfs: [0, 1].map((index) => ({ pciAddress: `0000:82:10.${index}`, index })),
+      },
+    };
+    const outcomes = async (request: object): Promise<string[]> =>
+      ((await overNats('plan', request))['results'] as { events: { type: string }[] }[]).map(
+        ({ events }) => events.at(-1)?.type ?? '',
+      );
+    // h1 was restored: there is nothing to start on, until it would be split again.
+    expect(await outcomes({ inputs: [start('p1')] })).toEqual(['VmStartFailed']);
+    expect(await outcomes({ inputs: [split, done, start('p1'), start('p2'), start('p3')] })).toEqual([
+      'PfVirtualizationOrdered',
+      'PfVirtualized',
+      'VmStartAccepted',
+      'VmStartAccepted',
+      'VmStartFailed',
+    ]);
+    expect(await outcomes({ inputs: [start('p1')], at: '2' })).toEqual(['VmStartAccepted']);
   });
 });
 
@@ -284,9 +355,29 @@ describe('lists', () => {
     expect(table.headers.get('content-type')).toBe('text/csv; charset=utf-8');
     const rows = (await table.text()).trimEnd().split('\r\n');
     expect(rows).toHaveLength(3);
-    expect(rows[0]).toMatch(/^hostId,pf,ifname,/);
+    expect(rows[0]).toBe(
+      'hostId,pf,ifname,model,link,speedMbps,state,free,total,allocated,totalVfs,physicalNetwork,bond,numaNode,cordoned,obstacle',
+    );
     const vm = await get('default/vm?vmId=vm1', { headers: { accept: 'text/csv' } });
     expect(vm.status).toBe(406);
+    // What only a row of a later page has is a column all the same.
+    const pages = await get('default/vms?limit=1', { headers: { accept: 'text/csv' } });
+    const all = await get('default/vms', { headers: { accept: 'text/csv' } });
+    const [head] = (await all.text()).split('\r\n');
+    expect([head, (await pages.text()).split('\r\n')[0]]).toEqual([
+      'vmId,state,hostId,tenant,generation,nics,memoryPinned,migratable,overdueSince',
+      head,
+    ]);
+  });
+
+  test('have a column for each field that a row ever had here', async () => {
+    for (const [name, { table }] of Object.entries(QUERIES)) {
+      for (const request of table === undefined ? [] : (EXAMPLES[name] ?? [])) {
+        const rows = (await overNats(name, request))[table as string] as object[];
+        const fields = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+        expect([name, columnsOf(name, table as string)]).toEqual([name, expect.arrayContaining(fields)]);
+      }
+    }
   });
 });
 
@@ -325,6 +416,14 @@ describe('bad input has a clear answer', () => {
     ],
     ['plan', { inputs: [{ type: 'VmStopped', data: {} }] }, 400, 'BAD_REQUEST', /inputs\[0\]: data\.vmId/],
     ['candidates', {}, 400, 'BAD_REQUEST', /name the NICs/],
+    [
+      'history',
+      { vmid: 'vm1' },
+      400,
+      'BAD_REQUEST',
+      /^the query 'history' has no field 'vmid'; it has atLeast, causes, cursor, from, hostId, /,
+    ],
+    ['outcome', { id: 'x', at: '1' }, 400, 'BAD_REQUEST', /has no field 'at'/],
     ['nix', {}, 404, 'QUERY_UNKNOWN', /there is no query 'nix'; there are availability, /],
   ] as const)(
     '%s %j',
@@ -377,7 +476,10 @@ describe('bad input has a clear answer', () => {
     expect(await overNats('usage', { ...range, by: 'tenant' })).toMatchObject({ usage: [] });
     expect(await overNats('history', { mac: '02:00:00:00:00:01' })).toMatchObject({ events: [] });
     const empty = await get('default/vms?tenant=nobody', { headers: { accept: 'text/csv' } });
-    expect([empty.status, (await empty.text()).trim()]).toEqual([200, '']);
+    expect([empty.status, (await empty.text()).trim().split('\r\n')]).toEqual([
+      200,
+      [expect.stringMatching(/^vmId,state,/)],
+    ]);
   });
 });
 

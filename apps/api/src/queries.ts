@@ -19,7 +19,8 @@ export interface Asked<Request = QueryRequest> {
   readonly request: Request;
 }
 
-interface Query {
+/** A query: how it is asked, and how it is answered. */
+export interface Query {
   readonly dto: new () => object;
   /** @returns JSON text. */
   answer(asked: Asked): Promise<string>;
@@ -213,6 +214,16 @@ function checkerOf(name: string, query: Query): DataChecker {
   return checker;
 }
 
+/** A filter that is misspelt must not be answered as if it were not there. */
+function refuseUnknown(name: string, request: QueryRequest, fields: readonly string[]): void {
+  const unknown = Object.keys(request).find((field) => !fields.includes(field));
+  if (unknown === undefined) return;
+  throw new QueryError(
+    'BAD_REQUEST',
+    `the query '${name}' has no field '${unknown.slice(0, 64)}'; it has ${fields.toSorted().join(', ')}`,
+  );
+}
+
 /** Positions may come as numbers, too. */
 function normalised(request: QueryRequest): QueryRequest {
   const copy: Record<string, unknown> = { ...request };
@@ -245,7 +256,9 @@ export async function answerQuery(
 ): Promise<string> {
   if (cluster === NO_CLUSTER && name === 'clusters') return JSON.stringify(await clusters(parts));
   const query = queryNamed(name);
-  const checked = checkerOf(name, query).check(normalised(request));
+  const checker = checkerOf(name, query);
+  refuseUnknown(name, request, checker.fields);
+  const checked = checker.check(normalised(request));
   if ('problem' in checked) throw new QueryError('BAD_REQUEST', checked.problem.replaceAll('data.', ''));
   try {
     await follow(parts, cluster);

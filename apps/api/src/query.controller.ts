@@ -3,11 +3,21 @@ import type { Request, Response } from 'express';
 import { exportLog } from '#log';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
-import { answerQuery, follow, QueryError, queryNamed, type ApiParts, type QueryRequest } from './queries.js';
+import {
+  answerQuery,
+  follow,
+  QUERIES,
+  QueryError,
+  queryNamed,
+  type ApiParts,
+  type QueryRequest,
+} from './queries.js';
 import { STATUS } from './query-errors.js';
 import { fromAddress } from './query-address.js';
 import { keepSignedHead } from './signed-heads.js';
-import { csvHead, csvLine, sendLines } from './tables.js';
+import { columnsOf } from './reply-schemas.js';
+import { csvLine, sendLines } from './tables.js';
+import { checkSignedHead } from './verify.js';
 
 type Said = Record<string, unknown>;
 
@@ -34,6 +44,7 @@ export class QueryController {
       );
     }
     await follow(this.parts, cluster).catch(rethrow);
+    await refuseOtherHistory(this.parts, cluster).catch(rethrow);
     const lines = exportLog(readModel.log, cluster, auditKey, new Date().toISOString());
     await sendLines(response, 'application/x-ndjson', lines, (signed) =>
       keepSignedHead(dataDir, cluster, signed),
@@ -70,7 +81,7 @@ export class QueryController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    if (Object.hasOwn(POSTED, name)) {
+    if (Object.hasOwn(QUERIES, name) && QUERIES[name]?.post === true) {
       throw new Problem(405, 'BAD_REQUEST', `'${name}' takes a JSON body: POST it`, {}, { Allow: 'POST' });
     }
     await this.answer(cluster, name, fromAddress(asked), request, response);
@@ -89,15 +100,12 @@ export class QueryController {
           rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
         );
       case 'text/csv': {
-        let head: readonly string[] | undefined;
+        const columns = columnsOf(name, this.tableOf(name));
+        let head = csvLine(columns);
         return this.rows(cluster, name, asked, response, 'text/csv; charset=utf-8', (rows) => {
-          let text = '';
-          if (head === undefined) {
-            head = csvHead(rows);
-            text = csvLine(head);
-          }
-          const columns = head;
-          return text + rows.map((row) => csvLine(columns.map((column) => row[column]))).join('');
+          const text = head + rows.map((row) => csvLine(columns.map((column) => row[column]))).join('');
+          head = '';
+          return text;
         });
       }
       default:
@@ -143,7 +151,16 @@ export class QueryController {
   }
 }
 
-const POSTED: Readonly<Record<string, true>> = { candidates: true, plan: true };
+/** A head that was signed once stays true: nothing is signed that says otherwise. */
+async function refuseOtherHistory(parts: ApiParts, cluster: string): Promise<void> {
+  const { bad } = await checkSignedHead(parts, cluster, await parts.log.head(cluster));
+  if (bad === undefined) return;
+  throw new QueryError(
+    'SIGNED_HEAD_DIFFERS',
+    `nothing is signed, because another history was signed before: ${bad.message}. Verify says more. If the log was changed ` +
+      `on purpose (a backup was put back), move signed-heads/${cluster}.json away`,
+  );
+}
 
 function send(response: Response, json: string): void {
   response.status(200).set('Content-Type', 'application/json; charset=utf-8').send(json);

@@ -144,25 +144,3 @@ export class UsageQuery extends AnyQuery {
 }
 /** The hash chain, the state, `VF_OUT` and the last signed head, checked. */
 export class VerifyQuery extends AnyQuery {}
-
-/** The class of each query's request, for the document of the HTTP API. */
-export const QUERY_DTOS: Readonly<Record<string, new () => object>> = {
-  availability: AvailabilityQuery,
-  vm: VmQuery,
-  vf: VfQuery,
-  host: HostQuery,
-  hosts: HostsQuery,
-  vms: VmsQuery,
-  vfs: VfsQuery,
-  networks: NetworksQuery,
-  policy: PolicyQuery,
-  candidates: CandidatesQuery,
-  'restore-impact': RestoreImpactQuery,
-  plan: PlanQuery,
-  outcome: OutcomeQuery,
-  explain: ExplainQuery,
-  history: HistoryQuery,
-  tenants: TenantsQuery,
-  usage: UsageQuery,
-  verify: VerifyQuery,
-};

@@ -40,6 +40,23 @@ function cloudEvent(): JsonSchema {
 
 const split: JsonSchema = { anyOf: [whole, { const: '-' }] };
 
+const HOST_FACTS: Readonly<Record<string, JsonSchema>> = {
+  hostId: text,
+  state: oneOf('ready', 'not-ready', 'cordoned', 'lost', 'fenced'),
+  bootId: text,
+  cordoned: yesOrNo,
+  iommu: object({ enabled: yesOrNo, ready: yesOrNo }),
+  interruptRemapping: yesOrNo,
+  scrubs: yesOrNo,
+  'lostSince?': text,
+};
+
+const CAUSE = object({
+  position,
+  input: object({ id: text, type: text, source: text, time: text }),
+  'answers?': object({ position, type: text }, 'The order that it answers.'),
+});
+
 /** The schemas that several answers share. */
 export const SHARED_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
   CloudEvent: cloudEvent(),
@@ -124,41 +141,77 @@ export const SHARED_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     'mac?': text,
     'vlanId?': whole,
   }),
-  Host: object({
-    hostId: text,
-    state: oneOf('ready', 'not-ready', 'cordoned', 'lost', 'fenced'),
-    bootId: text,
-    cordoned: yesOrNo,
-    iommu: object({ enabled: yesOrNo, ready: yesOrNo }),
-    interruptRemapping: yesOrNo,
-    scrubs: yesOrNo,
-    'lostSince?': text,
-    vms: list(text),
-    pfs: list(ref('Pf')),
-    drifts: list({ type: 'object' }),
-  }),
+  Host: object({ ...HOST_FACTS, vms: list(text), pfs: list(ref('Pf')), drifts: list({ type: 'object' }) }),
 };
 
-/** The answer of each query; of one that is not here it is known that it has a position. */
+const counts = { total: whole, free: whole, allocated: whole, unavailable: whole };
+const cursor: JsonSchema = { ...text, description: 'For the next page; not there on the last.' };
+const planned = object({ position, type: text, time: text, data: { type: 'object' } });
+const refusal = { 'reason?': text, 'message?': text };
+const check = (more: Readonly<Record<string, JsonSchema>> = {}): JsonSchema =>
+  object({ ok: yesOrNo, ...more });
+
+/** The answer of each query. */
 export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
-  availability: object({
+  availability: object({ position, ...counts, pfs: list(ref('Pf')) }),
+  vm: object({ position, vm: ref('Vm') }),
+  vf: object({ position, vf: ref('Vf') }),
+  host: object({ position, host: ref('Host') }),
+  hosts: object({
     position,
-    total: whole,
-    free: whole,
-    allocated: whole,
-    unavailable: whole,
-    pfs: list(ref('Pf')),
+    hosts: list(
+      object({
+        ...HOST_FACTS,
+        vms: whole,
+        pfs: whole,
+        ...counts,
+        drifts: whole,
+      }),
+    ),
+    'cursor?': cursor,
   }),
+  vms: object({ position, vms: list(ref('Vm')), 'cursor?': cursor }),
+  vfs: object({ position, vfs: list(ref('Vf')), 'cursor?': cursor }),
+  networks: object({
+    position,
+    networks: list(
+      object({
+        id: text,
+        layer: { type: 'integer', enum: [2, 3] },
+        'l2Id?': text,
+        'l3Id?': text,
+        'type?': text,
+        'kind?': text,
+        'physicalInterface?': text,
+        'vlanId?': whole,
+        sriov: yesOrNo,
+      }),
+    ),
+    'cursor?': cursor,
+  }),
+  policy: object({ position, policy: { type: 'object' } }),
   candidates: object({
     position,
     hosts: list(
       object({
         hostId: text,
         score: { type: 'number' },
-        nics: list(object({ nicId: text, 'pf?': text, 'free?': whole })),
+        nics: list(object({ nicId: text, 'pf?': text, 'free?': whole, 'degraded?': yesOrNo })),
       }),
     ),
     refused: list(object({ hostId: text, 'pf?': text, reason: text, 'total?': whole, 'free?': whole })),
+    ...refusal,
+  }),
+  'restore-impact': object({
+    position,
+    'obstacle?': text,
+    ...refusal,
+    vms: list(object({ vmId: text, 'tenant?': text, nicIds: list(text), hosts: list(text) })),
+  }),
+  plan: object({
+    position,
+    results: list(object({ id: text, type: text, events: list(planned) })),
+    events: list(planned),
   }),
   outcome: object({
     position,
@@ -166,10 +219,33 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     'digest?': { ...text, description: 'Of the input that took effect.' },
     'dead?': object({ reason: text }),
   }),
-  vm: object({ position, vm: ref('Vm') }),
-  vf: object({ position, vf: ref('Vf') }),
-  host: object({ position, host: ref('Host') }),
-  history: object({ position, events: list(ref('CloudEvent')), 'cursor?': text }),
+  explain: object({
+    position,
+    id: text,
+    'decided?': object({ position, time: text, decider: text }),
+    ...refusal,
+    'again?': object(
+      {
+        same: yesOrNo,
+        'decider?': text,
+        'code?': text,
+        'message?': text,
+        'events?': list({ type: 'object' }),
+      },
+      'The input decided again at its place.',
+    ),
+    'because?': list(CAUSE),
+    'input?': { type: ['object', 'null'], description: 'The event as it was read.' },
+    'events?': list(ref('CloudEvent')),
+    'outcome?': ref('CloudEvent'),
+    'dead?': object({ reason: text }),
+  }),
+  history: object({
+    position,
+    events: list(ref('CloudEvent')),
+    'causes?': { type: 'object', description: 'By event id.', additionalProperties: list(CAUSE) },
+    'cursor?': cursor,
+  }),
   tenants: object({
     position,
     tenants: list(
@@ -178,15 +254,25 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
         nicId: text,
         'tenant?': text,
         mac: text,
+        allocationId: text,
         from: text,
         'to?': text,
         'reason?': text,
       }),
     ),
   }),
-  'restore-impact': object({
+  usage: object({
     position,
-    vms: list(object({ vmId: text, nicIds: list(text), hosts: list(text) })),
+    usage: list(
+      object({
+        'vmId?': text,
+        'tenant?': text,
+        'hostId?': text,
+        'pf?': text,
+        allocations: whole,
+        vfSeconds: { type: 'number' },
+      }),
+    ),
   }),
   verify: object({
     position,
@@ -194,11 +280,23 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     ok: yesOrNo,
     head: object({ position, hash: text }),
     'firstBad?': object({ position, 'message?': text }),
+    checks: object({
+      chain: check(),
+      states: check({ checked: list(object({ what: text, position, same: yesOrNo })) }),
+      output: check({ 'position?': position }),
+      signedHead: check({ 'position?': position }),
+    }),
   }),
 };
 
-/** The answer of a query that is not described more closely. */
-export const ANY_REPLY: JsonSchema = object({ position });
+/** The columns of a query's table: all the fields that a row may have. */
+export function columnsOf(name: string, table: string): readonly string[] {
+  const fields = REPLY_SCHEMAS[name]?.['properties'] as Record<string, JsonSchema> | undefined;
+  const items = fields?.[table]?.['items'] as JsonSchema | undefined;
+  const shared = (items?.['$ref'] as string | undefined)?.split('/').at(-1);
+  const row = shared === undefined ? items : SHARED_SCHEMAS[shared];
+  return Object.keys((row?.['properties'] ?? {}) as object);
+}
 
 export const CLUSTERS_REPLY: JsonSchema = list(
   object({ cluster: text, 'leader?': text, 'position?': position }),

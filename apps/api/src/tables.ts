@@ -28,10 +28,7 @@ export async function sendLines<T>(
       }
       if (gone) return;
       if (!response.write(piece.value)) {
-        await new Promise<void>((resolve) => {
-          response.once('drain', resolve);
-          response.once('close', resolve);
-        });
+        await taken(response);
       }
     }
   } finally {
@@ -39,14 +36,21 @@ export async function sendLines<T>(
   }
 }
 
-type Cell = unknown;
+/** Waits until what was written is taken, or nobody is there any more. */
+const taken = (response: Response): Promise<void> =>
+  new Promise((resolve) => {
+    const go = (): void => {
+      response.off('drain', go);
+      response.off('close', go);
+      resolve();
+    };
+    response.on('drain', go);
+    response.on('close', go);
+    // It may have gone while nobody listened.
+    if (response.destroyed) go();
+  });
 
-/** The columns of a table: the fields of its rows, those of the first row first. */
-export function csvHead(rows: readonly Readonly<Record<string, Cell>>[]): readonly string[] {
-  const columns = new Set<string>();
-  for (const row of rows) for (const column of Object.keys(row)) columns.add(column);
-  return [...columns];
-}
+type Cell = unknown;
 
 /** A line of RFC 4180. A text that a spreadsheet would take for a formula is made to be one no more. */
 export const csvLine = (cells: readonly Cell[]): string => `${cells.map(csvCell).join(',')}\r\n`;

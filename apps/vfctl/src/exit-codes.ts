@@ -41,9 +41,11 @@ export class Ended extends Error {
 const BY_CODE: Readonly<Record<string, number>> = {
   BAD_INPUT: EXIT.usage,
   BAD_REQUEST: EXIT.usage,
-  NOT_SUPPORTED: EXIT.usage,
   ID_REUSED: EXIT.usage,
   QUERY_UNKNOWN: EXIT.usage,
+  ANSWER_TOO_LARGE: EXIT.usage,
+  NO_AUDIT_KEY: EXIT.refused,
+  SIGNED_HEAD_DIFFERS: EXIT.damaged,
   DEAD_LETTERED: EXIT.refused,
   NOT_FOUND: EXIT.notFound,
   CLUSTER_UNKNOWN: EXIT.notFound,
@@ -51,7 +53,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   UNAVAILABLE: EXIT.unavailable,
   NOT_STORED: EXIT.unavailable,
   NOT_CAUGHT_UP: EXIT.unavailable,
-  NOT_LEADING: EXIT.unavailable,
+  BUSY: EXIT.unavailable,
+  STOPPED: EXIT.unavailable,
   CLOSED: EXIT.unavailable,
   OUTCOME_UNKNOWN: EXIT.unknown,
 };

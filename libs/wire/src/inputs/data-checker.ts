@@ -45,6 +45,11 @@ export class DataChecker {
     this.plan = compile(dto);
   }
 
+  /** The fields that the class names; others are dropped. */
+  get fields(): readonly string[] {
+    return this.plan.map(({ name }) => name);
+  }
+
   check(value: unknown): Checked {
     const data = project(value, this.plan);
     if (data !== undefined) return { data };
