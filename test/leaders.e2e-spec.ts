@@ -73,13 +73,10 @@ describe('six clusters and three allocators', () => {
     await untilSpread([2, 2, 2]);
     const [one] = fleet;
     // Whoever has just taken over has still to say that it is up to date.
-    const said = await until(
-      'an instance that is ready',
-      async () => {
-        const answer = await health(one!.http);
-        return answer.status === 200 ? answer : undefined;
-      },
-    );
+    const said = await until('an instance that is ready', async () => {
+      const answer = await health(one!.http);
+      return answer.status === 200 ? answer : undefined;
+    });
     expect(said.memory.rss).toBeGreaterThan(0);
     // Each cluster with role, position and lag, and whom a standby waits for.
     const instances = await Promise.all(fleet.map(async ({ http }) => (await health(http)).instance));
