@@ -386,7 +386,7 @@ describe('the log', () => {
     await expectWhole(client, starts.ids, () => readLogStream(nats.url));
     expect(program.log(50)).toEqual([]);
     expect(await program.stop()).toEqual({ code: 0, signal: null });
-  });
+  }, 120_000);
 
   test('is restored from an older backup: it does not lead, says why, and doing what it says loses nothing', async () => {
     const site = await Site.begin('backup');
