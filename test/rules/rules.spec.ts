@@ -42,7 +42,7 @@ describe('the catalogue of rules', () => {
     );
   });
 
-  test('the name of a test that proves a rule says how: [VM-3 acts], [VM-3 refuses] or [VM-3 quiet]', () => {
+  test('the name of a test that proves a rule says how: acts, refuses or quiet', () => {
     const bare = sources.flatMap((file) =>
       readFileSync(join(ROOT, file), 'utf8')
         .split('\n')
