@@ -299,6 +299,69 @@ describe('the pipeline over memory ports', () => {
     expect(answer).toBe(3);
   });
 
+  it('one append at a time: what is decided meanwhile waits, and follows the first also when that fails', async () => {
+    await begin();
+    const log = world.log;
+    const allocator = world.allocator({ log });
+    await started(allocator);
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    const append = log.append.bind(log);
+    let under = 0;
+    let most = 0;
+    log.append = async (...args) => {
+      most = Math.max(most, ++under);
+      await append(...args).finally(() => under--);
+    };
+
+    const decided = (position: number) => () => {
+      const status = allocator.status.get(CLUSTER);
+      return status?.role === 'leader' && status.position === position;
+    };
+    const letGo = log.holdAppends();
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('the first is decided', decided(3));
+    await world.publish('VmStartRequested', start('vm-2'));
+    await world.until('the second is decided, too', decided(5));
+    for (let round = 0; round < 20; round++) await turn();
+    log.failNextAppend({ code: 'UNAVAILABLE' });
+    letGo();
+    await world.until('both are out', () => world.out().length === 5);
+    expect(most).toBe(1);
+  });
+
+  it('[EX-6 refuses] an id is refused as used only when its use is durable, and not ahead of it', async () => {
+    await begin();
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStartRequested', start('vm-1'), { id: 'once' });
+    // Another message with the same id, in the same batch.
+    await world.raw(
+      'vf.in.default.vm.vm-2.VmStopped',
+      JSON.stringify({
+        specversion: '1.0',
+        id: 'once',
+        source: '/elsewhere',
+        type: 'VmStopped',
+        time: '2026-11-22T00:00:00Z',
+        data: { vmId: 'vm-2' },
+      }),
+    );
+    const log = world.log;
+    const letGo = log.holdAppends();
+    const allocator = world.allocator({ log });
+    const starting = started(allocator);
+    await world.until('decided ahead', () => {
+      const status = allocator.status.get(CLUSTER);
+      return status?.role === 'leader' && status.position === 3;
+    });
+    for (let round = 0; round < 20; round++) await turn();
+    expect(world.server.deadLetters(CLUSTER)).toEqual([]);
+    letGo();
+    await starting;
+    await world.until('refused', () => world.server.deadLetters(CLUSTER).length === 1);
+    expect(world.types()).toEqual(['HostRegistered', 'VfAllocated', 'VmStartAccepted']);
+  });
+
   it.each(['UNAVAILABLE', 'FULL', 'OUTCOME_UNKNOWN'] as const)(
     'a log that answers %s is tried again with the same bytes; nothing is lost, invented or decided twice',
     async (code) => {
