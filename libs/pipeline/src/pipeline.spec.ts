@@ -693,6 +693,19 @@ describe('the pipeline over memory ports', () => {
     await world.until('accepted', () => world.types().includes('VmStartAccepted'));
   });
 
+  it('who has lost its lease stands by, also when nothing comes that would depose it', async () => {
+    await begin();
+    const first = world.allocator();
+    await started(first);
+    const second = world.allocator();
+    await started(second);
+    first.connection.cut();
+    await world.until('taken over', () => second.status.get(CLUSTER)?.role === 'leader');
+    first.connection.heal();
+    await world.until('the first stands by', () => first.status.get(CLUSTER)?.role === 'standby');
+    expect(second.status.get(CLUSTER)?.role).toBe('leader');
+  });
+
   it('a standby has the state in hand: it follows each event, and takes over without reading the log again', async () => {
     await begin();
     const first = world.allocator();
