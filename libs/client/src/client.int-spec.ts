@@ -212,10 +212,15 @@ describe('following', () => {
     const broker = await connectNats({ url: standby.ready.nats });
     const other = await VfScheduler.connect({ servers: standby.ready.nats });
     try {
-      for (let count = 0; count < 5; count++) await other.ask('VmRebooted', { vmId: 'vm-1' });
+      let last = await other.ask('VmRebooted', { vmId: 'vm-1' });
+      const first = last;
+      for (let count = 1; count < 5; count++) last = await other.ask('VmRebooted', { vmId: 'vm-1' });
       await broker.link.jetStream.streams.purge('VF_OUT_default', { keep: 2 });
       const gone = await errorOf(other.follow({ after: 1 }).next());
       expect([gone.code, gone.facts]).toEqual(['EVENTS_GONE', { cluster: 'default', first: '4' }]);
+      // A decision is told from the log, where VF_OUT has it no longer, or not yet.
+      expect(await other.decision(first)).toMatchObject([{ type: 'InputIgnored', position: '1' }]);
+      expect(await other.decision(last)).toMatchObject([{ type: 'InputIgnored', position: '5' }]);
       expect((await other.follow({ after: 3 }).next()).value).toMatchObject({ position: '4' });
       expect((await other.follow().next()).value).toMatchObject({ position: '4' });
       const ahead = await errorOf(other.follow({ after: 6 }).next());

@@ -337,9 +337,8 @@ export class VfScheduler {
   }
 
   /**
-   * All events of the decision that ends at a position, in order: the releases of a restore, say.
-   *
-   * @throws VfError `EVENTS_GONE` when `VF_OUT` no longer has them.
+   * All events of the decision that ends at a position, in order: the releases of a restore, say. What is not in
+   * `VF_OUT` any more, or not yet, is in the log.
    */
   async decision(last: {
     readonly id: string;
@@ -349,12 +348,10 @@ export class VfScheduler {
     const end = Number(last.position);
     for (let position = end; position > Math.max(0, end - LONGEST_DECISION); position--) {
       const found = await this.#reaching(outputAt(this.link, this.cluster, position));
-      if (found === undefined)
-        throw new VfError(
-          'EVENTS_GONE',
-          `VF_OUT_${this.cluster} no longer has position ${position}, a part of the decision of '${last.id}'; ask 'history'`,
-          { position: String(position) },
-        );
+      if (found === undefined) {
+        const request = { id: last.id, atLeast: last.position };
+        return (await this.query<{ events: readonly OutgoingEvent[] }>('explain', request)).events;
+      }
       const event = JSON.parse(Buffer.from(found.payload).toString('utf8')) as OutgoingEvent;
       if (event.causationid !== last.id) break;
       events.unshift(event);
