@@ -12,7 +12,38 @@ interface Verification {
   readonly events: number | string;
   readonly head?: { readonly position: string; readonly hash: string };
   readonly firstBad?: { readonly position: string; readonly message?: string };
-  readonly [check: string]: unknown;
+  readonly checks: {
+    readonly chain: Check;
+    readonly states: Check & {
+      readonly checked: readonly { what: string; position: string; same: boolean }[];
+    };
+    readonly output: Check;
+    readonly signedHead: Check;
+  };
+}
+
+interface Check {
+  readonly ok: boolean;
+  /** What was compared; without it there was nothing to compare with. */
+  readonly position?: string;
+}
+
+const goodOrNot = ({ ok }: Check): string => (ok ? 'good' : 'NOT good');
+const upTo = (check: Check): string =>
+  check.ok && check.position === undefined
+    ? 'there is none'
+    : `${goodOrNot(check)}${check.position === undefined ? '' : `, up to position ${check.position}`}`;
+
+function checkLines({ chain, states, output, signedHead }: Verification['checks']): readonly string[] {
+  const compared = states.checked.map(
+    ({ what, position, same }) => `${what} at ${position}${same ? '' : ' DIFFERS'}`,
+  );
+  return [
+    `  hash chain: ${goodOrNot(chain)}`,
+    `  replay against the states in use: ${chain.ok ? goodOrNot(states) : 'not tried'}${compared.length === 0 ? '' : ` (${compared.join(', ')})`}`,
+    `  VF_OUT: ${upTo(output)}`,
+    `  last signed head: ${upTo(signedHead)}`,
+  ];
 }
 
 export function auditCommands(program: Command, run: Run): void {
@@ -28,12 +59,12 @@ export function auditCommands(program: Command, run: Run): void {
     .action(
       run(async (session) => {
         const reply = await session.query<Verification>('verify');
-        const { ok, events, head, firstBad, position: _, ...checks } = reply;
+        const { ok, events, head, firstBad, checks } = reply;
         session.print(reply, () => [
           ok
             ? `Good: ${events} events, the last with hash ${head?.hash}`
             : `NOT good: ${firstBad === undefined ? 'see below' : `position ${firstBad.position}${firstBad.message === undefined ? '' : `: ${firstBad.message}`}`}`,
-          ...Object.entries(checks).map(([name, said]) => `  ${name}: ${JSON.stringify(said)}`),
+          ...checkLines(checks),
         ]);
         if (!ok) throw new Ended(EXIT.damaged);
       }),

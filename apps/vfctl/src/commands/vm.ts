@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { VfError, type NicSpec, type OutgoingEvent, type VmView } from '#client';
 import { several, wholeNumber } from '../arguments.js';
-import { UsageError } from '../exit-codes.js';
+import { Ended, EXIT, UsageError } from '../exit-codes.js';
 import { interfaceXml } from '../libvirt.js';
 import type { Run } from '../program.js';
 import type { Session } from '../session.js';
@@ -119,13 +119,17 @@ export function vmCommands(program: Command, run: Run): void {
     .description('why the last start of a VM had the outcome that it had')
     .argument('[vm]')
     .option('--id <id>', 'explain this request instead, by its id')
-    .addHelpText('after', '\nExamples:\n  vfctl vm explain vm-33\n  vfctl vm explain --id start-vm-33')
+    .addHelpText(
+      'after',
+      '\nExit code 7 when the same decider decides otherwise now.\n\nExamples:\n  vfctl vm explain vm-33\n  vfctl vm explain --id start-vm-33',
+    )
     .action(
       run(async (session, [vmId], { id }: { id?: string }) => {
         if ((vmId === undefined) === (id === undefined)) throw new UsageError('say a VM, or --id');
         const request = id ?? (await lastStart(session, vmId as string));
         const reply = await session.query<Explanation>('explain', { id: request });
         session.print(reply, () => explained(reply, session));
+        if (ALARMING.has(reply.again?.code ?? '')) throw new Ended(EXIT.damaged);
       }),
     );
 
@@ -221,6 +225,9 @@ export function vmCommands(program: Command, run: Run): void {
 }
 
 /** The id of the request behind the last outcome of a VM's starts. */
+/** The log, or what decides, is not what it was. */
+const ALARMING: ReadonlySet<string> = new Set(['DECISION_DIFFERS', 'INPUT_DIFFERS']);
+
 async function lastStart(session: Session, vmId: string): Promise<string> {
   const { items } = await session.list<OutgoingEvent>(
     'history',
@@ -289,6 +296,8 @@ function explained(said: Explanation, session: Session): readonly string[] {
     ),
     again?.same === true
       ? 'Decided again, it is the same.'
-      : `DECIDED AGAIN, IT IS NOT THE SAME: ${again?.code ?? ''} ${again?.message ?? ''}`.trimEnd(),
+      : ALARMING.has(again?.code ?? '')
+        ? `DECIDED AGAIN, IT IS NOT THE SAME: ${again?.message}`
+        : `It cannot be compared with the same decided again: ${again?.message}`,
   ];
 }
