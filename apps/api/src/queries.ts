@@ -26,6 +26,8 @@ export interface Query {
   answer(asked: Asked): Promise<string>;
   /** The field of the answer that is a table, for CSV and NDJSON. */
   readonly table?: string;
+  /** Its columns, where they depend on what is asked. */
+  columns?(request: QueryRequest): readonly string[];
   /** It is a POST over HTTP: what it asks for does not fit into an address. */
   readonly post?: boolean;
   /** It waits by itself, or needs no waiting. */
@@ -92,6 +94,8 @@ const ofState = (name: string, description: string, asks: new () => object, tabl
     return text(await parts.readModel.withState(cluster, position, (state) => state.imagine(name, request)));
   },
 });
+
+const USAGE_KEYS = { vm: ['vmId'], tenant: ['tenant'], pf: ['hostId', 'pf'] } as const;
 
 /** Every query of the contract. */
 export const QUERIES: Readonly<Record<string, Query>> = {
@@ -170,6 +174,7 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     dto: dto.UsageQuery,
     description: 'VF-seconds in a period, by VM, tenant or PF',
     table: 'usage',
+    columns: ({ by }) => [...(USAGE_KEYS[by as keyof typeof USAGE_KEYS] ?? []), 'allocations', 'vfSeconds'],
     answer: async ({ parts, cluster, request }) => {
       const { from, to, by } = request as unknown as dto.UsageQuery;
       const period = { from: Date.parse(from), to: Math.min(Date.parse(to), Date.now()), by };

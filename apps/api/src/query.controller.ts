@@ -100,7 +100,7 @@ export class QueryController {
           rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
         );
       case 'text/csv': {
-        const columns = columnsOf(name, this.tableOf(name));
+        const columns = QUERIES[name]?.columns?.(asked) ?? columnsOf(name, this.tableOf(name));
         let head = csvLine(columns);
         return this.rows(cluster, name, asked, response, 'text/csv; charset=utf-8', (rows) => {
           const text = head + rows.map((row) => csvLine(columns.map((column) => row[column]))).join('');
