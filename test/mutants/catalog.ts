@@ -59,6 +59,13 @@ const DECIDE: readonly Mutant[] = [
     replace: '',
   },
   {
+    name: 'clean-by-word-alone',
+    breaks: 'SCRUB-1',
+    file: 'libs/domain/src/hardware.ts',
+    find: '  !isInUse(report) &&\n  (report.vlan ?? 0) === 0 &&\n  (report.mac === undefined || report.mac === ZERO_MAC || report.mac === macBefore);',
+    replace: '  true;',
+  },
+  {
     name: 'release-on-another-host-taken',
     breaks: 'EX-4',
     file: 'libs/domain/src/host/facts.ts',

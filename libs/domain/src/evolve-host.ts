@@ -10,7 +10,7 @@ import type {
   VfScrubRequested,
 } from './events.js';
 import { endByHost, refreshVf } from './evolve-vm.js';
-import { identityOf, identityDiffers, isStranger } from './hardware.js';
+import { identityOf, identityDiffers, isCleanFor, isStranger } from './hardware.js';
 import type { PfReport, VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
 import { sharedReport } from './shared-reports.js';
@@ -173,14 +173,13 @@ function regroup(state: State, host: Host): void {
   }
 }
 
-/** SCRUB-1, SCRUB-2: a report that says clean for that very allocation frees the VF. */
+/** SCRUB-1, SCRUB-2: a report that shows the VF clean after that very allocation frees it. */
 function cleanByReport(state: State, vf: Vf): void {
-  const { scrubbedFor } = vf.report;
-  if (scrubbedFor === undefined) return;
-  if (scrubbedFor === vf.marks.quarantinedFor) mark(vf, { quarantinedFor: undefined });
-  if (scrubbedFor !== vf.marks.scrub?.allocationId) return;
-  mark(vf, { scrub: undefined });
-  state.scrubbing.delete(scrubbedFor);
+  const { scrub, quarantinedFor, macBefore } = vf.marks;
+  const outFor = scrub?.allocationId ?? quarantinedFor;
+  if (outFor === undefined || !isCleanFor(vf.report, outFor, macBefore)) return;
+  mark(vf, { scrub: undefined, quarantinedFor: undefined });
+  state.scrubbing.delete(outFor);
 }
 
 function forgetVf(state: State, vf: Vf): void {

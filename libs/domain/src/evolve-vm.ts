@@ -9,7 +9,7 @@ import type {
   VmStartAccepted,
   VmStartedEvent,
 } from './events.js';
-import { isStranger } from './hardware.js';
+import { isStranger, ZERO_MAC } from './hardware.js';
 import { isVfFree } from './standing.js';
 import { lastVf, type Allocation, type Nic, type State, type Vf, type Vm } from './state.js';
 import { mark } from './vf-marks.js';
@@ -76,6 +76,16 @@ const vfAt = (state: State, hostId: string, address: string): Vf => {
   return vf;
 };
 
+/**
+ * SCRUB-1: the VF's own MAC, which may show again after a scrub: not zero, and no guest's. What is adopted is in
+ * a guest's hands already.
+ */
+function ownMac(state: State, { report: { mac } }: Vf, data: VfAllocated): string | undefined {
+  if (mac === undefined || mac === ZERO_MAC || mac === data.mac || data.reason === 'adopted')
+    return undefined;
+  return state.macs.has(mac) ? undefined : mac;
+}
+
 export function allocateVf(state: State, data: VfAllocated, at: number): void {
   const vf = vfAt(state, data.hostId, data.vf);
   // EX-1, as a last line of defence: a log that hands one VF out twice must not become a state that looks
@@ -87,6 +97,7 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
   }
   const vm = vmOf(state, data.vmId);
   const nic = nicOf(vm, data.nicId);
+  const macBefore = ownMac(state, vf, data);
   const allocation: Allocation = {
     id: data.allocationId,
     vm,
@@ -96,6 +107,7 @@ export function allocateVf(state: State, data: VfAllocated, at: number): void {
     since: at,
     ...(data.networkId === undefined ? undefined : { networkId: data.networkId }),
     ...(data.vlanId === undefined ? undefined : { vlanId: data.vlanId }),
+    ...(macBefore === undefined ? undefined : { macBefore }),
   };
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   vf.allocation = allocation;
@@ -133,9 +145,12 @@ export function releaseVf(state: State, data: VfReleased, at: number): void {
   vf.pf.held--;
   vm.held--;
   countTenant(state, vm, -1);
-  // SCRUB-1: a restore takes the VF away, dirt and all; should it fail, the scrub is still to be ordered.
-  if (data.reason === 'pf-restored' && vf.pf.host.scrubs)
-    mark(vf, { scrub: { allocationId: data.allocationId, since: at, overdue: false } });
+  // SCRUB-1: a restore or a lost driver takes the VF away, dirt and all; should it come back, the scrub is
+  // still to be ordered.
+  if (vf.pf.host.scrubs) {
+    const { macBefore } = allocation;
+    mark(vf, { scrub: { allocationId: allocation.id, since: at, overdue: false }, macBefore });
+  }
   // VM-18; a NIC that may fall back is degraded instead, by an event of its own.
   if (data.forced && vm.state !== 'stopped') nic.detachedByForce = true;
   // VM-12, VM-17: nothing of the VM's own ended it, so a later word that it runs is believed.

@@ -41,7 +41,7 @@ import { DEFAULT_POLICY, type State } from './state.js';
 /**
  * Version of evolve and of the state's form: a snapshot of another version is ignored. Raise it with either.
  */
-export const STATE_VERSION = '3';
+export const STATE_VERSION = '4';
 
 /**
  * Takes an event into the state, in place, and gives the state back. Total over what decide emits; it never

@@ -1,6 +1,9 @@
 import type { PfReport, VfReport } from './inputs.js';
 import type { Allocation, HardwareIdentity } from './state.js';
 
+/** The MAC of a VF that nobody has given one. */
+export const ZERO_MAC = '00:00:00:00:00:00';
+
 /** Drivers that hand a device to a guest or to user space. */
 const PASS_THROUGH_DRIVERS: ReadonlySet<string> = new Set([
   'vfio-pci',
@@ -45,3 +48,15 @@ export const isStranger = (
 export const isInUse = (report: VfReport): boolean =>
   report.usedByVmId !== undefined ||
   (report.boundDriver !== undefined && PASS_THROUGH_DRIVERS.has(report.boundDriver));
+
+/**
+ * SCRUB-1: whether a report says of a VF that it is clean after an allocation, and shows nothing else: not in
+ * use, no VLAN, no guest's MAC.
+ *
+ * @param macBefore the MAC that it had before the allocation, if it had one of its own.
+ */
+export const isCleanFor = (report: VfReport, allocationId: string, macBefore: string | undefined): boolean =>
+  report.scrubbedFor === allocationId &&
+  !isInUse(report) &&
+  (report.vlan ?? 0) === 0 &&
+  (report.mac === undefined || report.mac === ZERO_MAC || report.mac === macBefore);

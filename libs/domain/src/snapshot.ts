@@ -49,6 +49,7 @@ function dumpPf(pf: Pf) {
         (marks.sharesGroup ? 8 : 0),
       marks.scrub ?? 0,
       marks.quarantinedFor ?? 0,
+      ...(marks.macBefore === undefined ? [] : [marks.macBefore]),
     ]),
   };
 }
@@ -63,7 +64,7 @@ type HostDump = ReturnType<typeof dumpHost>;
 function dumpNic(nic: Nic) {
   const { vm: _vm, allocation, ...own } = nic;
   if (allocation === undefined) return own;
-  const { id, vf, networkId, physicalNetwork, vlanId, since } = allocation;
+  const { id, vf, networkId, physicalNetwork, vlanId, macBefore, since } = allocation;
   const held = {
     id,
     hostId: vf.pf.host.id,
@@ -71,6 +72,7 @@ function dumpNic(nic: Nic) {
     networkId,
     physicalNetwork,
     vlanId,
+    macBefore,
     since,
   };
   return { ...own, held };
@@ -176,8 +178,8 @@ function restorePf(state: State, host: Host, { vfs, ...saved }: PfDump): void {
   };
   host.pfs.set(pf.address, pf);
   state.pfByOrdinal[pf.ordinal] = pf;
-  pf.vfs = (vfs as [VfReport, number, Scrub | 0, string | 0][]).map(
-    ([report, flags, scrub, quarantinedFor], slot) => {
+  pf.vfs = (vfs as [VfReport, number, Scrub | 0, string | 0, string?][]).map(
+    ([report, flags, scrub, quarantinedFor, macBefore], slot) => {
       const vf: Vf = {
         pf,
         slot,
@@ -186,6 +188,7 @@ function restorePf(state: State, host: Host, { vfs, ...saved }: PfDump): void {
         marks: marksWith(NO_MARKS, {
           scrub: scrub === 0 ? undefined : scrub,
           quarantinedFor: quarantinedFor === 0 ? undefined : quarantinedFor,
+          macBefore,
           unseen: (flags & 1) !== 0,
           unknown: (flags & 2) !== 0,
           stranger: (flags & 4) !== 0,
@@ -237,7 +240,7 @@ function restoreNic(state: State, vm: Vm, saved: NicDump): void {
   const vf = state.hosts.get(held.hostId)?.vfs.get(held.vf);
   if (vf === undefined)
     throw new Error(`the snapshot hands out VF ${held.vf} of host ${held.hostId}, which is not in it`);
-  const { id, networkId, physicalNetwork, vlanId, since } = held;
+  const { id, networkId, physicalNetwork, vlanId, macBefore, since } = held;
   const allocation: Allocation = {
     id,
     vm,
@@ -247,6 +250,7 @@ function restoreNic(state: State, vm: Vm, saved: NicDump): void {
     since,
     ...(networkId === undefined ? undefined : { networkId }),
     ...(vlanId === undefined ? undefined : { vlanId }),
+    ...(macBefore === undefined ? undefined : { macBefore }),
   };
   nic.allocation = allocation;
   vf.allocation = allocation;
@@ -257,7 +261,10 @@ function restoreNic(state: State, vm: Vm, saved: NicDump): void {
     state.heldByTenant.set(vm.tenant, (state.heldByTenant.get(vm.tenant) ?? 0) + 1);
 }
 
-interface HeldDump extends Pick<Allocation, 'id' | 'networkId' | 'physicalNetwork' | 'vlanId' | 'since'> {
+interface HeldDump extends Pick<
+  Allocation,
+  'id' | 'networkId' | 'physicalNetwork' | 'vlanId' | 'macBefore' | 'since'
+> {
   readonly hostId: string;
   readonly vf: string;
 }

@@ -138,6 +138,8 @@ export interface Allocation {
   readonly networkId?: string;
   readonly physicalNetwork: string;
   readonly vlanId?: number;
+  /** The VF's own MAC as it was reported before, where it had one: a scrub may bring it back (SCRUB-1). */
+  readonly macBefore?: string;
   /** When it was made, in milliseconds. */
   readonly since: number;
 }

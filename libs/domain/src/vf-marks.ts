@@ -13,6 +13,8 @@ export interface VfMarks {
   readonly scrub: Scrub | undefined;
   /** The allocation after which its scrub failed (SCRUB-2). */
   readonly quarantinedFor: string | undefined;
+  /** While it is out for a scrub: its own MAC, which it had before the allocation, if it had one. */
+  readonly macBefore: string | undefined;
   /** Held, or waiting for its scrub, and not in the host's last report (PF-14); or its PF is not in it. */
   readonly unseen: boolean;
   /** Not reported since its PF's driver was lost (PF-6). */
@@ -26,6 +28,7 @@ export interface VfMarks {
 export const NO_MARKS: VfMarks = Object.freeze({
   scrub: undefined,
   quarantinedFor: undefined,
+  macBefore: undefined,
   unseen: false,
   unknown: false,
   stranger: false,
@@ -41,7 +44,7 @@ export function mark(vf: { marks: VfMarks }, changes: Partial<VfMarks>): void {
 export function marksWith(marks: VfMarks, changes: Partial<VfMarks>): VfMarks {
   const now = { ...marks, ...changes };
   const { scrub, quarantinedFor, unseen, unknown, stranger, sharesGroup } = now;
-  const none =
-    scrub === undefined && quarantinedFor === undefined && !(unseen || unknown || stranger || sharesGroup);
-  return none ? NO_MARKS : now;
+  const isOut = scrub !== undefined || quarantinedFor !== undefined;
+  if (!isOut && !(unseen || unknown || stranger || sharesGroup)) return NO_MARKS;
+  return isOut ? now : { ...now, macBefore: undefined };
 }

@@ -1,7 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
+import type { VfReport } from '../inputs.js';
 import { viewHost, viewVf, viewVm } from '../views.js';
 import {
   EM1,
+  macOf,
   nic,
   port,
   ports,
@@ -255,6 +257,104 @@ describe('scrubbing', () => {
     );
     cluster.given(start('vm1'), stopped('vm1'), clean(5, id));
     expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
+  });
+
+  const OWN = '0a:11:22:33:44:55';
+  const UNCLEAN: readonly (readonly [string, (mac: string) => Partial<VfReport>])[] = [
+    ["the guest's MAC", (mac) => ({ mac })],
+    ['an unknown MAC', () => ({ mac: '02:aa:bb:cc:dd:ee' })],
+    ['a VLAN', () => ({ vlan: 100 })],
+    ['a user', () => ({ usedByVmId: 'vm1' })],
+    ['a pass-through driver', () => ({ boundDriver: 'vfio-pci' })],
+  ];
+
+  test.each(UNCLEAN)('[SCRUB-1 refuses] a report that says clean and shows %s', (_what, fields) => {
+    const cluster = held();
+    const { id } = cluster.allocation('vm1');
+    const unclean = (seq: number) =>
+      reported('h1', {
+        seq,
+        scrubs: true,
+        pfs: ports(vfs('em1', 1, { 0: { ...fields(macOf('vm1')), scrubbedFor: id } })),
+      });
+    cluster.given(stopped('vm1'), unclean(2));
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
+    cluster.when(unclean(3)).thenNothing();
+    cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
+    cluster.when(scrubbed(id)).thenTypes('VfScrubbed');
+  });
+
+  test.each(UNCLEAN)('[SCRUB-2 refuses] nor does that end a quarantine: %s', (_what, fields) => {
+    const cluster = held();
+    const { id } = cluster.allocation('vm1');
+    const shown = { ...fields(macOf('vm1')), scrubbedFor: id };
+    cluster.given(
+      stopped('vm1'),
+      scrubbed(id, false),
+      reported('h1', { seq: 2, scrubs: true, pfs: ports(vfs('em1', 1, { 0: shown })) }),
+    );
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('quarantined');
+  });
+
+  test('[SCRUB-1 acts] clean is also the MAC that the VF had of its own before the allocation', () => {
+    for (const quarantined of [false, true]) {
+      const shows = (seq: number, mac: string, scrubbedFor?: string) =>
+        reported('h1', { seq, scrubs: true, pfs: ports(vfs('em1', 1, { 0: { mac, scrubbedFor } })) });
+      const cluster = scenario(shows(1, OWN)).given(start('vm1'), started('vm1'), shows(2, macOf('vm1')));
+      const { id } = cluster.allocation('vm1');
+      cluster.given(stopped('vm1'), ...(quarantined ? [scrubbed(id, false)] : []));
+      cluster.given(shows(3, '0a:11:22:33:44:56', id));
+      expect(viewVf(cluster.vf('h1', ZERO)).state).toBe(quarantined ? 'quarantined' : 'scrubbing');
+      cluster
+        .takenOver()
+        .when(shows(4, OWN, id))
+        .thenTypes('HostChanged');
+      expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
+    }
+  });
+
+  test("[SCRUB-1 refuses] a guest's MAC that was shown before is nobody's own", () => {
+    const shows = (seq: number, mac: string, scrubbedFor?: string) =>
+      reported('h1', { seq, scrubs: true, pfs: ports(vfs('em1', 1, { 0: { mac, scrubbedFor } })) });
+    const cluster = held().given(shows(2, macOf('vm1')));
+    cluster.given(stopped('vm1'), scrubbed(cluster.allocation('vm1').id), start('vm2'));
+    const { id } = cluster.allocation('vm2');
+    cluster.given(stopped('vm2'), shows(3, macOf('vm1'), id));
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
+  });
+
+  test('[SCRUB-1 acts] a VF that a lost driver took away is to be scrubbed when it is reported again', () => {
+    const shows = (seq: number, fields: Partial<VfReport>) =>
+      reported('h1', { seq, scrubs: true, pfs: ports(vfs('em1', 1, { 0: fields })) });
+    const back = () => {
+      const cluster = held();
+      const { id } = cluster.allocation('vm1');
+      cluster.when(say('PfDriverLost', where)).thenTypes('VfReleased', 'PfDriverLost');
+      expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('unknown');
+      return { cluster, id };
+    };
+    const { cluster, id } = back();
+    cluster
+      .takenOver()
+      .when(shows(2, { mac: macOf('vm1') }))
+      .then(
+        expected('HostChanged', {
+          hostId: 'h1',
+          bootId: 'boot-1',
+          seq: 2,
+          pfs: [{ pciAddress: EM1, vfs: [vf('em1', 0, { mac: macOf('vm1') })] }],
+        }),
+        expected('VfScrubRequested', { ...where, vf: ZERO, allocationId: id }),
+      );
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('scrubbing');
+    cluster.when(start('vm2')).thenRefused('VF_EXHAUSTED');
+    cluster.when(shows(3, { mac: macOf('vm1') })).thenNothing();
+    cluster.given(shows(4, { scrubbedFor: id }));
+    expect(viewVf(cluster.vf('h1', ZERO)).state).toBe('free');
+
+    const other = back();
+    other.cluster.when(shows(2, { scrubbedFor: other.id })).thenTypes('HostChanged');
+    expect(viewVf(other.cluster.vf('h1', ZERO)).state).toBe('free');
   });
 
   test('[EX-4 refuses] a scrub report that names another allocation changes nothing', () => {

@@ -1,6 +1,6 @@
 import { Decision, isoTime } from '../decision.js';
 import type { DomainEvent, HostChanged, PfChange } from '../events.js';
-import { identityDiffers, isStranger } from '../hardware.js';
+import { identityDiffers, isCleanFor, isStranger } from '../hardware.js';
 import { splitWarning } from '../hardware-limits.js';
 import type { HostReported, Input, PfReport, VfReport } from '../inputs.js';
 import { isSpokenFor } from '../standing.js';
@@ -37,6 +37,7 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
   if (host.lostSince !== undefined && (rebooted || !host.fenced)) {
     decision.add('HostBack', { hostId: host.id, since: isoTime(host.lostSince) });
   }
+  for (const { vfs = [] } of change?.pfs ?? []) orderScrubs(decision, host, vfs);
   if (!host.fenced || rebooted) orderOwed(decision, host, data, rebooted);
   const ended = rebooted ? stopped : released.map(({ vm }) => vm.id);
   for (const vmId of new Set(ended)) resolveElsewhere(decision, state.vms.get(vmId) as Vm);
@@ -209,9 +210,27 @@ function vfChanged(known: Vf, reported: VfReport, released: ReadonlySet<Allocati
     known.allocation !== undefined && released.has(known.allocation) ? known.allocation : undefined;
   // Said again with the release or after it, it counts, whatever was said before it (SCRUB-1, SCRUB-2).
   const outFor = known.marks.scrub?.allocationId ?? known.marks.quarantinedFor ?? ended?.id;
-  if (outFor !== undefined && reported.scrubbedFor === outFor) return true;
+  if (outFor !== undefined && isCleanFor(reported, outFor, ended?.macBefore ?? known.marks.macBefore))
+    return true;
   for (const field of VF_FIELDS) if (known.report[field] !== reported[field]) return true;
   return isStranger(reported, ended === undefined ? known.allocation : undefined) !== known.marks.stranger;
+}
+
+/**
+ * SCRUB-1: a lost driver took VFs away dirty, and nobody was told to clean them. Now that they are back, the host
+ * is.
+ */
+function orderScrubs(decision: Decision, host: Host, reports: readonly VfReport[]): void {
+  for (const report of reports) {
+    const vf = host.vfs.get(report.pciAddress);
+    const scrub = vf?.marks.scrub;
+    if (vf === undefined || scrub === undefined || scrub.overdue || vf.pf.work === 'restoring') continue;
+    const { allocationId } = scrub;
+    if (decision.state.scrubbing.has(allocationId)) continue;
+    if (isCleanFor(report, allocationId, vf.marks.macBefore)) continue;
+    const where = { hostId: host.id, pf: vf.pf.address, vf: report.pciAddress };
+    decision.add('VfScrubRequested', { ...where, allocationId });
+  }
 }
 
 /**

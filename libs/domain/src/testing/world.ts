@@ -70,6 +70,10 @@ interface PhysicalVf {
   usedBy?: string;
   driver?: string;
   scrubbedFor?: string;
+  /** The MAC that it comes with, where it comes with one, and the one that it has now. */
+  readonly ownMac?: string;
+  mac?: string;
+  vlan?: number;
   hostUse?: 'address' | 'bridge';
   shared?: boolean;
 }
@@ -104,6 +108,8 @@ interface Held {
   readonly nicId: string;
   readonly hostId: string;
   readonly vf: string;
+  readonly mac: string;
+  readonly vlanId?: number;
 }
 
 const START = Date.UTC(2026, 0, 1);
@@ -191,8 +197,8 @@ export class World {
     for (const event of events) {
       switch (event.type) {
         case 'VfAllocated': {
-          const { allocationId, vmId, nicId, hostId, vf } = event.data;
-          const held = { allocationId, vmId, nicId, hostId, vf };
+          const { allocationId, vmId, nicId, hostId, vf, mac, vlanId } = event.data;
+          const held = { allocationId, vmId, nicId, hostId, vf, mac, vlanId };
           this.held.set(allocationId, held);
           this.everHeld.push(held);
           if (event.data.reason !== 'start' && this.running.has(vmId)) this.use(held, vmId);
@@ -255,8 +261,15 @@ export class World {
   private use(held: Held, vmId: string | undefined): void {
     const vf = this.vfAt(held.hostId, held.vf);
     if (vf === undefined) return;
-    if (vmId === undefined) delete vf.usedBy;
-    else vf.usedBy = vmId;
+    if (vmId === undefined) {
+      delete vf.usedBy;
+      // What a guest leaves behind stays until a scrub.
+      if (this.hostOf(held.hostId)?.scrubs === false) clean(vf);
+      return;
+    }
+    vf.usedBy = vmId;
+    vf.mac = held.mac;
+    vf.vlan = held.vlanId;
   }
 
   tick(millis: number): Input {
@@ -303,7 +316,11 @@ export class World {
     const fails = c.seldom(6);
     if (order.kind === 'scrub') {
       const vf = this.vfAt(host.id, order.vf);
-      if (vf !== undefined && !fails) vf.scrubbedFor = order.allocationId;
+      if (vf !== undefined && !fails) {
+        vf.scrubbedFor = order.allocationId;
+        // One that claims to be clean, and shows that it is not, is not believed.
+        if (!c.seldom(5)) clean(vf);
+      }
       // Cleaned, and told by the next report instead.
       if (!fails && c.seldom(5)) return this.report(host);
       const { allocationId } = order;
@@ -677,11 +694,21 @@ const unique = (vfs: readonly VfReport[]): VfReport[] => [
 ];
 
 const vfsOf = (port: number, count: number): PhysicalVf[] =>
-  Array.from({ length: count }, (_, index) => ({ address: vfAddress(port, index), index }));
+  Array.from({ length: count }, (_, index) => {
+    const ownMac = index % 2 === 1 ? `06:00:00:00:0${port}:0${index % 10}` : undefined;
+    return { address: vfAddress(port, index), index, ownMac, mac: ownMac };
+  });
+
+const clean = (vf: PhysicalVf): void => {
+  vf.mac = vf.ownMac ?? (vf.index % 4 === 0 ? undefined : '00:00:00:00:00:00');
+  delete vf.vlan;
+};
 
 const vfReport = (vf: PhysicalVf): VfReport => ({
   pciAddress: vf.address,
   index: vf.index,
+  ...(vf.mac === undefined ? undefined : { mac: vf.mac }),
+  ...(vf.vlan === undefined ? undefined : { vlan: vf.vlan }),
   ...(vf.usedBy === undefined ? undefined : { usedByVmId: vf.usedBy }),
   ...(vf.driver === undefined ? undefined : { boundDriver: vf.driver }),
   ...(vf.hostUse === undefined ? undefined : { hostUse: vf.hostUse }),

@@ -54,6 +54,10 @@ export function allocate(
     known.check('SCRUB-1', vf.scrubFor === undefined || cleaned, `${where}: not scrubbed for ${vf.scrubFor}`);
     known.check('SCRUB-2', vf.quarantinedFor === undefined || cleaned, `${where}: quarantined`);
   }
+  // SCRUB-1: a MAC of a guest's is nobody's own.
+  if (vf !== undefined)
+    vf.ownMac =
+      data.reason === 'adopted' || vf.mac === data.mac || known.macs.has(vf.mac ?? '') ? undefined : vf.mac;
   // VM-19: who uses it is its holder now.
   if (vf !== undefined && data.reason === 'adopted') vf.stranger = false;
   known.allocations.set(id, { ...data, at });
@@ -131,9 +135,7 @@ export function release(known: Known, data: VfReleased, cause: InputType): void 
   known.holders.delete(vfKey(data.hostId, data.vf));
   known.nicHolds.delete(nicKey(data.vmId, data.nicId));
   const vf = known.vfOf(data.hostId, data.vf);
-  // A PF that lost its driver gives its VFs back by a report alone (PF-6).
-  if (vf !== undefined && known.hosts.get(data.hostId)?.scrubs === true && data.reason !== 'pf-driver-lost')
-    vf.scrubFor = data.allocationId;
+  if (vf !== undefined && known.hosts.get(data.hostId)?.scrubs === true) vf.scrubFor = data.allocationId;
   const ended = data.reason === 'operator' || data.reason === 'proved-unused';
   if (ended && known.heldBy(data.vmId).length === 0) stop(known, data.vmId, data.reason);
 }

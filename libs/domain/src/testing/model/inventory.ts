@@ -116,7 +116,14 @@ export function takeVfs(
       report.usedByVmId === undefined
         ? holder === undefined && bound(report)
         : report.usedByVmId !== holder?.vmId;
-    if (report.scrubbedFor !== undefined) {
+    vf.mac = report.mac;
+    // SCRUB-1: detached, no guest's MAC (zero, or the one it had before), no VLAN.
+    const clean =
+      report.usedByVmId === undefined &&
+      !bound(report) &&
+      (report.vlan === undefined || report.vlan === 0) &&
+      [undefined, '00:00:00:00:00:00', vf.ownMac].includes(report.mac);
+    if (report.scrubbedFor !== undefined && clean) {
       if (report.scrubbedFor === vf.scrubFor) vf.scrubFor = undefined;
       if (report.scrubbedFor === vf.quarantinedFor) vf.quarantinedFor = undefined;
     }

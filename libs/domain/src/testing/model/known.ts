@@ -20,6 +20,10 @@ export interface MVf {
   scrubFor?: string;
   /** SCRUB-2. */
   quarantinedFor?: string;
+  /** The MAC that it shows. */
+  mac?: string;
+  /** SCRUB-1: the MAC that it had before its last allocation, if that was its own. */
+  ownMac?: string;
 }
 export interface MPf {
   readonly address: string;

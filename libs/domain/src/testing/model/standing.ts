@@ -4,10 +4,11 @@ import type { Known } from './known.js';
 export function standing(known: Known): void {
   for (const host of known.hosts.values()) {
     for (const pf of host.pfs.values()) {
-      for (const { address, scrubFor } of pf.work === undefined ? pf.vfs.values() : [])
+      // What is not there, or is to be taken away, is asked for when it comes back.
+      for (const { address, present, scrubFor } of pf.work === undefined ? pf.vfs.values() : [])
         known.check(
           'SCRUB-1',
-          scrubFor === undefined || known.scrubAsked.has(scrubFor),
+          !present || scrubFor === undefined || known.scrubAsked.has(scrubFor),
           `${address} waits for a scrub that nobody was told to do`,
         );
     }
