@@ -248,6 +248,13 @@ const DECIDE: readonly Mutant[] = [
     replace: 'numVfs > pf.report.totalVfs + 1',
   },
   {
+    name: 'operator-stops-what-runs',
+    breaks: 'VM-15',
+    file: 'libs/domain/src/evolve-vm.ts',
+    find: "(data.reason === 'operator' && !data.forced)",
+    replace: "data.reason === 'operator'",
+  },
+  {
     name: 'driver-lost-releases-nothing',
     breaks: 'PF-6',
     file: 'libs/domain/src/host/facts.ts',

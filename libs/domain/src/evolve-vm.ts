@@ -153,8 +153,11 @@ export function releaseVf(state: State, data: VfReleased, at: number): void {
   }
   // VM-18; a NIC that may fall back is degraded instead, by an event of its own.
   if (data.forced && vm.state !== 'stopped') nic.detachedByForce = true;
-  // VM-12, VM-17: nothing of the VM's own ended it, so a later word that it runs is believed.
-  if (data.reason === 'proved-unused' || data.reason === 'operator') {
+  // HOST-7: a VM that runs on, and is shown to use the VF, is a stranger to it from now on.
+  if (data.reason === 'operator' && data.forced && vf.report.usedByVmId !== undefined)
+    mark(vf, { stranger: true });
+  // VM-12: nothing of the VM's own ended its start, so a later word that it runs is believed.
+  if (data.reason === 'proved-unused' || (data.reason === 'operator' && !data.forced)) {
     vm.endedBy = data.reason;
     if (vm.held === 0) stop(state, vm);
   }

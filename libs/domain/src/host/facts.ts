@@ -187,11 +187,20 @@ export function decideAllocationRelease(
     decision.add('AllocationReleaseDone', { hostId, allocationId, reason }).events;
   const allocation = state.allocations.get(allocationId);
   if (allocation !== undefined && allocation.vf.pf.host.id === hostId) {
+    const { vm, vf } = allocation;
+    // VM-15, VM-18: a VM that runs is not stopped by an operator's word on its VF; it runs on without it.
+    if (vm.state === 'running') {
+      decision.release([allocation], 'operator', true);
+      letGo(decision, [allocation]);
+      // HOST-7: what the VM is shown to use is nobody else's before a report says otherwise.
+      if (vf.report.usedByVmId === undefined) promote(decision);
+      return done();
+    }
     decision.release([allocation], 'operator');
     resolveReleased(decision, [allocation]);
-    // With its last VF the VM is taken as stopped, and waits for nothing.
-    if (allocation.vm.held === 1) resolveElsewhere(decision, allocation.vm);
-    promote(decision, allocation.vm.held === 1 ? allocation.vm : undefined);
+    // VM-12: with its last VF a start is over, and waits for nothing.
+    if (vm.held === 1) resolveElsewhere(decision, vm);
+    promote(decision, vm.held === 1 ? vm : undefined);
     return done();
   }
   const host = state.hosts.get(hostId);

@@ -448,19 +448,89 @@ describe('lost VMs', () => {
     cluster.when(reported('h1', { seq: 5, pfs: ports(2) })).thenNothing();
   });
 
-  test('[VM-17 acts] an operator ends it', () => {
+  test('[VM-17 acts] an operator ends it, and the VM runs on without it', () => {
     const cluster = running();
     const { id } = cluster.allocation('vm1');
     const about = { hostId: 'h1', allocationId: id, reason: 'VM is gone' };
     cluster
       .when(say('AllocationReleaseRequested', about))
       .then(
-        released({ allocationId: id, vmId: 'vm1', reason: 'operator' }),
+        released({ allocationId: id, vmId: 'vm1', reason: 'operator', forced: true }),
         expected('AllocationReleaseDone', about),
       );
-    expect(cluster.vm('vm1').state).toBe('stopped');
+    expect(cluster.vm('vm1').state).toBe('running');
+    expect(viewVm(cluster.vm('vm1')).nics[0]?.state).toBe('detached-by-force');
     cluster.when(say('AllocationReleaseRequested', about)).thenRefused('ALLOCATION_UNKNOWN');
     expect(cluster.events[0]?.data).toMatchObject({ hostId: 'h1', allocationId: id });
+  });
+
+  test('[VM-15 refuses] a VM that runs on after an operator took its last VF', () => {
+    const cluster = running();
+    const { id } = cluster.allocation('vm1');
+    cluster.given(say('AllocationReleaseRequested', { hostId: 'h1', allocationId: id, reason: 'wrong' }));
+    cluster
+      .takenOver()
+      .when(start('vm1', { hostId: 'h2' }))
+      .thenRefused('VM_RUNNING');
+    cluster.when(stopped('vm1')).thenTypes('VmStopped');
+    cluster.when(start('vm1', { hostId: 'h2' })).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
+  test('[VM-18 acts] its NIC is attached again with the same MAC, or falls back if it may', () => {
+    const cluster = running();
+    const { id } = cluster.allocation('vm1');
+    cluster.given(say('AllocationReleaseRequested', { hostId: 'h1', allocationId: id, reason: 'wrong' }));
+    cluster
+      .when(say('VmNicAttachRequested', { vmId: 'vm1', nic: { nicId: 'eth0' } }))
+      .thenTypes('VfAllocated', 'VmNicAttached');
+    expect(cluster.allocation('vm1').nic.mac).toBe(macOf('vm1'));
+
+    const other = scenario(reported('h1', { pfs: ports(1) })).given(
+      start('vm1', { nics: [nic('eth0', { onExhaustion: 'fallback' })] }),
+      started('vm1'),
+    );
+    const about = { hostId: 'h1', allocationId: other.allocation('vm1').id, reason: 'wrong' };
+    other
+      .when(say('AllocationReleaseRequested', about))
+      .thenTypes('VfReleased', 'NicDegraded', 'AllocationReleaseDone');
+    other.when(say('Tick', {})).thenTypes('VfAllocated', 'NicPromoted');
+  });
+
+  test('[HOST-7 acts] what a VM that runs on is shown to use is free when a report says so', () => {
+    const shows = (seq: number, usedByVmId?: string) =>
+      reported('h1', { seq, pfs: ports(vfs('em1', 1, { 0: { usedByVmId } })), vms: ['vm1'] });
+    const cluster = scenario(reported('h1', { pfs: ports(1) })).given(start('vm1'), started('vm1'));
+    cluster.given(
+      shows(2, 'vm1'),
+      start('vm2', { hostId: 'h1', nics: [nic('eth0', { onExhaustion: 'fallback' })] }),
+    );
+    const about = { hostId: 'h1', allocationId: cluster.allocation('vm1').id, reason: 'wrong' };
+    cluster.when(say('AllocationReleaseRequested', about)).thenTypes('VfReleased', 'AllocationReleaseDone');
+    cluster.takenOver().when(say('Tick', {})).thenNothing();
+    cluster.when(shows(3, 'vm1')).then(
+      expected('DriftDetected', {
+        hostId: 'h1',
+        pf: EM1,
+        vf: ZERO,
+        kind: 'USED_BY_STRANGER',
+        observed: 'vm1',
+      }),
+    );
+    cluster.when(shows(4)).thenTypes('HostChanged', 'DriftResolved');
+    cluster.when(say('Tick', {})).thenTypes('VfAllocated', 'NicPromoted');
+  });
+
+  test('[VM-12 acts] a start that loses its last VF to an operator is over', () => {
+    const cluster = twoHosts().given(start('vm1', { hostId: 'h1' }));
+    const { id } = cluster.allocation('vm1');
+    cluster
+      .when(say('AllocationReleaseRequested', { hostId: 'h1', allocationId: id, reason: 'hangs' }))
+      .then(
+        released({ allocationId: id, vmId: 'vm1', reason: 'operator' }),
+        expected('AllocationReleaseDone', { hostId: 'h1', allocationId: id, reason: 'hangs' }),
+      );
+    expect(cluster.vm('vm1').state).toBe('stopped');
+    cluster.when(start('vm1', { hostId: 'h2' })).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
   test('[VM-17 acts] the operator ends the drift with the allocation, and so does any end of the VM', () => {
@@ -472,7 +542,7 @@ describe('lost VMs', () => {
     cluster
       .when(say('AllocationReleaseRequested', about))
       .then(
-        released({ allocationId: id, vmId: 'vm1', reason: 'operator' }),
+        released({ allocationId: id, vmId: 'vm1', reason: 'operator', forced: true }),
         expected('DriftResolved', drift),
         expected('AllocationReleaseDone', about),
       );

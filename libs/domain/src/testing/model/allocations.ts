@@ -82,7 +82,6 @@ function promoted(known: Known, input: Input, data: VfAllocated, pf: MPf | undef
   for (const [key, { vmId, nicId }] of known.degraded) {
     if (key === who) break;
     if (leaving && vmId === input.data.vmId) continue;
-    if (input.type === 'AllocationReleaseRequested' && known.heldBy(vmId).length === 0) continue;
     const fits =
       known.vms.get(vmId)?.hostId === data.hostId && pf !== undefined && known.fitsNic(vmId, nicId, pf);
     if (known.nicHolds.has(key) || !fits || known.quotaLeft(known.vms.get(vmId)?.tenant) < 1) continue;
@@ -123,7 +122,10 @@ export function release(known: Known, data: VfReleased, cause: InputType): void 
     reasons[cause]?.includes(data.reason) === true,
     `${cause} released with ${data.reason}`,
   );
-  const byForce = data.reason === 'pf-restored' || data.reason === 'pf-driver-lost';
+  // VM-18: what is taken from a VM that runs on is taken by force.
+  const runs = known.vms.get(data.vmId)?.state === 'running';
+  const byForce =
+    data.reason === 'pf-restored' || data.reason === 'pf-driver-lost' || (data.reason === 'operator' && runs);
   known.check(
     'PF-4',
     data.forced === byForce,
@@ -136,6 +138,9 @@ export function release(known: Known, data: VfReleased, cause: InputType): void 
   known.nicHolds.delete(nicKey(data.vmId, data.nicId));
   const vf = known.vfOf(data.hostId, data.vf);
   if (vf !== undefined && known.hosts.get(data.hostId)?.scrubs === true) vf.scrubFor = data.allocationId;
-  const ended = data.reason === 'operator' || data.reason === 'proved-unused';
+  // HOST-7: in use by a VM that does not hold it.
+  if (vf !== undefined && data.reason === 'operator' && runs) vf.stranger ||= vf.usedBy !== undefined;
+  // VM-12: with its last VF a start is over. VM-15: a VM that runs is stopped by its own end only.
+  const ended = (data.reason === 'operator' && !runs) || data.reason === 'proved-unused';
   if (ended && known.heldBy(data.vmId).length === 0) stop(known, data.vmId, data.reason);
 }

@@ -117,6 +117,7 @@ export function takeVfs(
         ? holder === undefined && bound(report)
         : report.usedByVmId !== holder?.vmId;
     vf.mac = report.mac;
+    vf.usedBy = report.usedByVmId;
     // SCRUB-1: detached, no guest's MAC (zero, or the one it had before), no VLAN.
     const clean =
       report.usedByVmId === undefined &&

@@ -20,6 +20,8 @@ export interface MVf {
   scrubFor?: string;
   /** SCRUB-2. */
   quarantinedFor?: string;
+  /** The VM that it was shown in use by. */
+  usedBy?: string;
   /** The MAC that it shows. */
   mac?: string;
   /** SCRUB-1: the MAC that it had before its last allocation, if that was its own. */
