@@ -66,7 +66,7 @@ export class Conversation {
   }
 
   private async listen(): Promise<void> {
-    for await (const event of this.scheduler.follow({ signal: this.over.signal })) {
+    for await (const event of this.scheduler.follow({ after: 0, signal: this.over.signal })) {
       this.timeline.push(event);
       for (const look of [...this.waiting]) look();
     }

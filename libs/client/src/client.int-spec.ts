@@ -166,7 +166,7 @@ describe('a connection that is lost', () => {
     const end = (await endOf()) + 60;
     const seen: number[] = [];
     const following = (async () => {
-      for await (const { position } of far.follow()) {
+      for await (const { position } of far.follow({ after: 0 })) {
         seen.push(Number(position));
         if (seen.length % 15 === 0) cable.cut();
         if (Number(position) === end) return;
@@ -195,11 +195,13 @@ describe('following', () => {
     const [first, second] = [about.next(), about.next()];
     await client.startVm('vm-30', { nics: [] });
     await client.startVm('vm-31', { nics: [] });
+    const unsaid = client.follow({ signal: over.signal }).next();
     // `now` may have begun late: whatever it missed is not to be waited for.
     let stopped = false;
     void next.then(() => (stopped = true));
     while (!stopped) await client.stopVm('vm-31').then(() => client.startVm('vm-31', { nics: [] }));
     expect((await next).value).toMatchObject({ type: 'VmStopped', subject: 'vm/vm-31' });
+    expect(Number((await unsaid).value?.position)).toBeGreaterThan(Number(position));
     expect((await first).value).toMatchObject({ type: 'VmStartAccepted', subject: 'vm/vm-31' });
     expect((await second).value).toMatchObject({ type: 'VmStopped', subject: 'vm/vm-31' });
     over.abort();
@@ -222,7 +224,8 @@ describe('following', () => {
       expect(await other.decision(first)).toMatchObject([{ type: 'InputIgnored', position: '1' }]);
       expect(await other.decision(last)).toMatchObject([{ type: 'InputIgnored', position: '5' }]);
       expect((await other.follow({ after: 3 }).next()).value).toMatchObject({ position: '4' });
-      expect((await other.follow().next()).value).toMatchObject({ position: '4' });
+      const begun = await errorOf(other.follow({ after: 0 }).next());
+      expect([begun.code, begun.facts]).toEqual(['EVENTS_GONE', { cluster: 'default', first: '4' }]);
       const ahead = await errorOf(other.follow({ after: 6 }).next());
       expect([ahead.code, ahead.facts]).toEqual(['BAD_INPUT', { cluster: 'default', last: '5' }]);
     } finally {
@@ -231,6 +234,94 @@ describe('following', () => {
       await standby.stop();
     }
   }, 30_000);
+});
+
+describe('close', () => {
+  test('ends a follow loop, at each of its places, and all after it is CLOSED', async () => {
+    const one = await VfScheduler.connect({ servers: standalone.ready.nats });
+    const unborn = await VfScheduler.connect({ servers: standalone.ready.nats, cluster: 'unborn' });
+    const busy = one.follow({ after: 0 });
+    expect((await busy.next()).value).toMatchObject({ position: '1' });
+    const waiting = one.follow({ types: ['NoneSuch'] }).next();
+    const nothingYet = unborn.follow({ after: 0 }).next();
+    // All three have begun: their questions went out before this one, over the same connections.
+    await Promise.all([one.span(), unborn.span()]);
+    await Promise.all([one.close(), unborn.close()]);
+    expect((await waiting).done).toBe(true);
+    expect((await nothingYet).done).toBe(true);
+    expect((await busy.next()).done).toBe(true);
+    expect(one.connected).toBe(false);
+    for (const call of [
+      () => one.startVm('vm-1', { nics: [] }),
+      () => one.stopVm('vm-1'),
+      () => one.publish('VmStopped', { vmId: 'vm-1' }),
+      () => one.availability(),
+      () => one.outcome('x'),
+      () => one.clusters(),
+      () => one.span(),
+      () => one.deadLetter(1),
+      () => one.deadLetters().next(),
+      () => one.decision({ id: 'x', position: '1' }),
+      () => one.follow({ after: 0 }).next(),
+      () => one.follow().next(),
+    ]) {
+      expect([call.toString(), (await errorOf(call())).code]).toEqual([call.toString(), 'CLOSED']);
+    }
+    await one.close();
+  });
+
+  test('of a client on the connection of somebody else leaves that connection', async () => {
+    const broker = await connectNats({ url: standalone.ready.nats });
+    try {
+      const [one, two] = [VfScheduler.on(broker.link), VfScheduler.on(broker.link)];
+      const following = one.follow({ after: 'now' }).next();
+      await one.span();
+      await one.close();
+      expect((await following).done).toBe(true);
+      expect((await errorOf(one.availability())).code).toBe('CLOSED');
+      const owned = two.follow({ after: 'now' }).next();
+      expect(await two.span()).toBeDefined();
+      await broker.close();
+      // Whose connection is closed by its owner follows nothing for ever.
+      expect((await owned).done).toBe(true);
+      expect((await errorOf(two.span())).code).toBe('CLOSED');
+    } finally {
+      await broker.close();
+    }
+  });
+});
+
+describe('options', () => {
+  test('that make no sense are BAD_INPUT, and nothing is sent', async () => {
+    const before = (await client.publish('VmRebooted', { vmId: 'vm-1' })).sequence;
+    for (const timeout of [Number.NaN, -1, 0, Number.POSITIVE_INFINITY, 2 ** 31, '5' as never]) {
+      for (const call of [
+        client.stopVm('vm-1', undefined, { timeout }),
+        client.publish('VmStopped', { vmId: 'vm-1' }, { timeout }),
+        client.availability({}, { timeout }),
+        VfScheduler.connect({ servers: standalone.ready.nats, timeout }),
+        VfScheduler.connect({ servers: standalone.ready.nats, connectTimeout: timeout }),
+      ]) {
+        const error = await errorOf(call);
+        expect([error.code, error.message]).toEqual([
+          'BAD_INPUT',
+          expect.stringMatching(/^(connectT|t)imeout must be milliseconds/),
+        ]);
+      }
+    }
+    expect((await errorOf(client.stopVm('vm-1', '', { signal: {} as never }))).message).toContain('signal');
+    expect((await errorOf(client.follow({ after: 0, readAhead: 0 }).next())).code).toBe('BAD_INPUT');
+    expect((await errorOf(client.follow({ after: 'then' }).next())).code).toBe('BAD_INPUT');
+    expect((await client.publish('VmRebooted', { vmId: 'vm-1' })).sequence).toBe(before + 1);
+  });
+
+  test('a time for each call is a time for the first connection too', async () => {
+    const begun = performance.now();
+    const away = await errorOf(VfScheduler.connect({ servers: 'nats://127.0.0.1:1', timeout: 300 }));
+    expect(away.code).toBe('UNAVAILABLE');
+    // 5 s is what it waits by itself.
+    expect(performance.now() - begun).toBeLessThan(4000);
+  });
 });
 
 describe('a scheduler that is away', () => {

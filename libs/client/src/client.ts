@@ -19,7 +19,7 @@ import { VfError, VfRefusal } from './errors.js';
 import { follow, type FollowOptions } from './follow.js';
 import { prepareInput, type EventAttributes, type PreparedInput } from './input.js';
 import { isRefusal, outcomeTypes, type AskableInput, type EventOf, type GrantedType } from './outcomes.js';
-import { Patience } from './patience.js';
+import { checkTime, Patience } from './patience.js';
 import { Queries, type OutcomeReply, type Positioned, type QueryBase, type QueryReplies } from './queries.js';
 
 /** How to reach the scheduler. Times in milliseconds. */
@@ -34,7 +34,10 @@ export interface VfSchedulerOptions {
   readonly tls?: NatsConnectionOptions['tls'];
   /** How long a call may take; 10,000. Each call can say another. */
   readonly timeout?: number;
-  /** How long to wait for the first connection; 5,000. After that it reconnects for ever by itself. */
+  /**
+   * How long to wait for the first connection; 5,000, or `timeout` where that is less. After that it reconnects
+   * for ever by itself.
+   */
   readonly connectTimeout?: number;
   readonly log?: BrokerLog;
 }
@@ -74,6 +77,7 @@ export interface StartedVm {
 }
 
 const DEFAULT_TIMEOUT = 10_000;
+const CONNECT_TIMEOUT = 5000;
 /** A decision has more events than this only where a whole PF is taken away. */
 const LONGEST_DECISION = 4096;
 
@@ -84,6 +88,8 @@ export class VfScheduler {
   readonly #answers: Answers;
   readonly #asking: Asking;
   readonly #queries: Queries;
+  /** Aborts at {@link close}: it ends what follows. */
+  readonly #closing = new AbortController();
 
   private constructor(
     private readonly link: NatsLink,
@@ -91,8 +97,7 @@ export class VfScheduler {
     private readonly options: VfSchedulerOptions,
     private readonly ownsLink: boolean,
   ) {
-    if (!isIdentifier(cluster) || cluster === NO_CLUSTER)
-      throw new VfError('BAD_INPUT', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+    checkOptions(cluster, options);
     this.#answers = new Answers(link);
     this.#queries = new Queries(link, cluster);
     this.#asking = new Asking(link, this.#answers, this.#queries);
@@ -101,12 +106,13 @@ export class VfScheduler {
   /**
    * Connects, and stays connected: what breaks is mended by itself, and calls wait for it within their time.
    *
-   * @throws VfError `UNAVAILABLE` when no NATS server answers in time, or does not let you in.
+   * @throws VfError `UNAVAILABLE` when no NATS server answers in time, or does not let you in; `BAD_INPUT` for
+   *   options that make no sense.
    */
   static async connect(options: VfSchedulerOptions = {}): Promise<VfScheduler> {
     const { servers = 'nats://127.0.0.1:4222', cluster = 'default', credentialsFile, tls, log } = options;
-    if (!isIdentifier(cluster) || cluster === NO_CLUSTER)
-      throw new VfError('BAD_INPUT', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+    checkOptions(cluster, options);
+    const { timeout = DEFAULT_TIMEOUT, connectTimeout = Math.min(CONNECT_TIMEOUT, timeout) } = options;
     let link: NatsLink;
     try {
       link = await NatsLink.open({
@@ -115,7 +121,7 @@ export class VfScheduler {
         credentialsFile,
         tls,
         log,
-        startTimeout: options.connectTimeout ?? 5000,
+        startTimeout: connectTimeout,
       });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -130,11 +136,12 @@ export class VfScheduler {
   }
 
   get connected(): boolean {
-    return this.link.connected;
+    return this.link.connected && !this.#closing.signal.aborted;
   }
 
-  /** Lets what is on its way arrive, and closes. */
+  /** Lets what is on its way arrive, ends what follows, and closes. Any call after it is `CLOSED`. */
   async close(): Promise<void> {
+    this.#closing.abort();
     if (this.ownsLink) await this.link.close();
   }
 
@@ -304,13 +311,14 @@ export class VfScheduler {
   }
 
   /** The events of the cluster, in order, each once: see {@link FollowOptions}. */
-  follow(options: FollowOptions = {}): AsyncGenerator<OutgoingEvent, void, undefined> {
-    return follow(this.link, this.cluster, options);
+  async *follow(options: FollowOptions = {}): AsyncGenerator<OutgoingEvent, void, undefined> {
+    this.#assertOpen();
+    yield* follow(this.link, this.cluster, options, this.#closing.signal);
   }
 
   /** The positions that can be followed now; undefined: the cluster has no event yet. */
   span(): Promise<OutputSpan | undefined> {
-    return this.#reaching(outputSpan(this.link, this.cluster));
+    return this.#reaching(() => outputSpan(this.link, this.cluster));
   }
 
   /**
@@ -323,17 +331,22 @@ export class VfScheduler {
     options: { readonly all?: boolean; readonly from?: number } = {},
   ): AsyncGenerator<DeadLetterOnRecord, void, undefined> {
     const { all = false, from } = options;
-    yield* deadLettersBackwards(this.link, { from, ...(!all && { cluster: this.cluster }) });
+    const letters = deadLettersBackwards(this.link, { from, ...(!all && { cluster: this.cluster }) });
+    for (;;) {
+      const next = await this.#reaching(() => letters.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
   }
 
   /** The dead letter at a sequence of `VF_DEAD`. */
   deadLetter(sequence: number): Promise<DeadLetterOnRecord | undefined> {
-    return this.#reaching(readDeadLetter(this.link, sequence));
+    return this.#reaching(() => readDeadLetter(this.link, sequence));
   }
 
   /** Publishes what a dead letter holds once more, byte for byte. @returns its new sequence in `VF_IN`. */
   publishAgain(letter: DeadLetterOnRecord): Promise<number> {
-    return this.#reaching(publishAgain(this.link, letter));
+    return this.#reaching(() => publishAgain(this.link, letter));
   }
 
   /**
@@ -347,7 +360,7 @@ export class VfScheduler {
     const events: OutgoingEvent[] = [];
     const end = Number(last.position);
     for (let position = end; position > Math.max(0, end - LONGEST_DECISION); position--) {
-      const found = await this.#reaching(outputAt(this.link, this.cluster, position));
+      const found = await this.#reaching(() => outputAt(this.link, this.cluster, position));
       if (found === undefined) {
         const request = { id: last.id, atLeast: last.position };
         return (await this.query<{ events: readonly OutgoingEvent[] }>('explain', request)).events;
@@ -415,16 +428,27 @@ export class VfScheduler {
     return prepareInput(this.cluster, type, data, { ...options, source, id });
   }
 
-  async #reaching<R>(answer: Promise<R>): Promise<R> {
+  #assertOpen(): void {
+    if (this.#closing.signal.aborted || this.link.closed)
+      throw new VfError('CLOSED', 'the client is closed', { cluster: this.cluster });
+  }
+
+  async #reaching<R>(question: () => Promise<R>): Promise<R> {
+    this.#assertOpen();
     try {
-      return await answer;
+      return await question();
     } catch (error) {
+      this.#assertOpen();
       const message = error instanceof Error ? error.message : String(error);
       throw new VfError('UNAVAILABLE', message, { cluster: this.cluster }, { cause: error });
     }
   }
 
   async #patiently<R>(options: CallOptions, call: (patience: Patience) => Promise<R>): Promise<R> {
+    checkTime('timeout', options.timeout);
+    if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
+      throw new VfError('BAD_INPUT', 'signal must be an AbortSignal');
+    this.#assertOpen();
     const patience = new Patience(options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT, options.signal);
     try {
       return await call(patience);
@@ -432,6 +456,14 @@ export class VfScheduler {
       patience.end();
     }
   }
+}
+
+/** @throws VfError `BAD_INPUT` */
+function checkOptions(cluster: string, { timeout, connectTimeout }: VfSchedulerOptions): void {
+  if (!isIdentifier(cluster) || cluster === NO_CLUSTER)
+    throw new VfError('BAD_INPUT', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+  checkTime('timeout', timeout);
+  checkTime('connectTimeout', connectTimeout);
 }
 
 type Asked<T extends AskableInput> = Promise<Granted<T>>;

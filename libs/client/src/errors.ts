@@ -12,6 +12,7 @@ import type { OutgoingEvent } from '#wire';
  *   same id, or ask for the `outcome` of the id.
  * - `UNAVAILABLE`: no connection, or nobody answered in time. Nothing was changed by it.
  * - `EVENTS_GONE`: `VF_OUT` no longer holds the events asked for; `facts.first` is the oldest it has.
+ * - `CLOSED`: the client was closed, before the call or during it. What was on its way may have arrived.
  * - `CLUSTER_UNKNOWN`, `NOT_FOUND`, `BAD_REQUEST`, `NOT_CAUGHT_UP` …: the code of a query's error.
  */
 export type VfErrorCode =

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { followOutput, outputSpan, type NatsLink, BrokerError } from '#broker';
 import { outputSubject, type OutgoingEvent, type SubjectKind } from '#wire';
 import { VfError } from './errors.js';
@@ -5,8 +6,8 @@ import { VfError } from './errors.js';
 /** Which events, and from where. */
 export interface FollowOptions {
   /**
-   * The position after which to begin: keep that of the last event you have dealt with. `0` (the default)
-   * begins with the oldest, `now` with what comes next.
+   * The position after which to begin: keep that of the last event you have dealt with. `0` is the cluster's
+   * first event. Left out, or `now`: what comes next.
    */
   readonly after?: number | string;
   /** Only what is about one VM, host or network; the server sends nothing else. */
@@ -31,8 +32,12 @@ const LOOK_AGAIN = 500;
 export async function* follow(
   link: NatsLink,
   cluster: string,
-  { after = 0, about, types, signal, readAhead = 512 }: FollowOptions,
+  { after = 'now', about, types, signal: asked, readAhead = 512 }: FollowOptions,
+  closing: AbortSignal,
 ): AsyncGenerator<OutgoingEvent, void, undefined> {
+  if (!(Number.isSafeInteger(readAhead) && readAhead >= 1))
+    throw new VfError('BAD_INPUT', `readAhead must be a whole number, 1 or more, not ${String(readAhead)}`);
+  const signal = asked === undefined ? closing : AbortSignal.any([closing, asked]);
   let position = await startOf(link, cluster, after, signal);
   if (position === undefined) return;
   const all = about === undefined;
@@ -42,9 +47,11 @@ export async function* follow(
     ...(about && { subjects: [outputSubject(cluster, about.kind, about.id, '*')] }),
   });
   const close = (): void => void follower.close();
-  signal?.addEventListener('abort', close);
+  signal.addEventListener('abort', close);
+  // Whoever owns the connection may close it too.
+  const stop = link.onBreak(() => link.closed && close());
   try {
-    while (!signal?.aborted) {
+    while (!signal.aborted && !link.closed) {
       const events = await follower.take();
       if (events === undefined) return;
       for (const { position: at, payload } of events) {
@@ -52,15 +59,17 @@ export async function* follow(
         position = at;
         const event = JSON.parse(Buffer.from(payload).toString('utf8')) as OutgoingEvent;
         if (types === undefined || types.includes(event.type)) yield event;
-        if (signal?.aborted) return;
+        if (signal.aborted) return;
       }
     }
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error;
+    if (signal.aborted || link.closed) return;
     const code = error.code === 'INPUT_REPLACED' ? 'EVENTS_GONE' : 'UNAVAILABLE';
     throw new VfError(code, error.message, { cluster, after: String(position) }, { cause: error });
   } finally {
-    signal?.removeEventListener('abort', close);
+    signal.removeEventListener('abort', close);
+    stop();
     await follower.close();
   }
 }
@@ -70,15 +79,14 @@ async function startOf(
   link: NatsLink,
   cluster: string,
   after: number | string,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<number | undefined> {
   const asked = after === 'now' ? undefined : Number(after);
   if (asked !== undefined && !(Number.isSafeInteger(asked) && asked >= 0))
     throw new VfError('BAD_INPUT', `'${after}' is not a position: digits, or 'now'`);
-  for (;;) {
-    if (signal?.aborted) return undefined;
-    if (link.closed) throw new VfError('CLOSED', 'the client is closed');
-    await link.whenConnected();
+  const ended = aborted(signal);
+  while (!signal.aborted && !link.closed) {
+    await Promise.race([link.whenConnected(), ended]);
     const span = await outputSpan(link, cluster).catch((error: unknown) => {
       if (error instanceof BrokerError && error.code === 'REFUSED')
         throw new VfError('UNAVAILABLE', error.message, { cluster }, { cause: error });
@@ -92,14 +100,19 @@ async function startOf(
           `cluster '${cluster}' is at position ${span.last}: there is no position ${asked} yet`,
           { cluster, last: String(span.last) },
         );
-      // "From the oldest" is what asks for no position of its own.
-      if (asked === 0) return span.first - 1;
       if (asked + 1 < span.first) throw gone(cluster, asked + 1, span.first);
       return asked;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+    await wait(LOOK_AGAIN, undefined, { signal }).catch(() => undefined);
   }
+  return undefined;
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 
 const gone = (cluster: string, wanted: number, first: number): VfError =>
   new VfError(

@@ -1,6 +1,18 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { VfError } from './errors.js';
 
+/** More than that a timer takes for no time at all: 24 days. */
+const LONGEST = 2 ** 31 - 1;
+
+/** @throws VfError `BAD_INPUT` for what is no time to wait. */
+export function checkTime(name: string, time: unknown): void {
+  if (time === undefined || (typeof time === 'number' && time > 0 && time <= LONGEST)) return;
+  throw new VfError(
+    'BAD_INPUT',
+    `${name} must be milliseconds, above 0 and at most ${LONGEST}, not ${String(time)}`,
+  );
+}
+
 /** The time that one call may take, and the caller's own wish to end it. Milliseconds. */
 export class Patience {
   readonly #end: number;
