@@ -112,6 +112,9 @@ const formOf = (text: string): string =>
     .replaceAll(/\b[0-9a-f]{64}\b/g, '<hash>')
     .replaceAll(/\b[0-9a-f]{8}-[0-9a-f]{4}-[48][0-9a-f-]{21}\b/g, '<id>')
     .replaceAll(/^((red|blue|-)?,\d+),[\d.]+$/gm, '$1,<seconds>')
+    // Each change of the rules makes it one more.
+    .replaceAll(/\bversion \d+ of the decider/g, 'version <n> of the decider')
+    .replaceAll(/("decider": )"?\d+"?/g, '$1<n>')
     .replaceAll(/ +/g, ' ');
 
 test('the guide to the audit is what a person sees', async () => {
