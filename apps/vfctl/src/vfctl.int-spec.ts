@@ -7,7 +7,10 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Input } from '#domain';
+import { SqliteLog } from '#log';
 import { startScheduler } from '../../../libs/client/src/testing/scheduler.js';
+import { writeInputs } from '../../../libs/read-model/src/testing/written-log.js';
 import { runVfctl } from './program.js';
 
 let standalone: Standalone;
@@ -460,6 +463,42 @@ describe('audit', () => {
       expect.stringMatching(/^Good: \d+ events, the last with hash [0-9a-f]{64}\n/),
     ]);
   });
+});
+
+describe('a log that was rewritten, hashes and all', () => {
+  test('has vm explain end with 7; a hash chain alone does not tell', async () => {
+    const data = await mkdtemp(join(directory, 'rewritten-'));
+    const log = await SqliteLog.open(join(data, 'events.db'));
+    const time = Date.UTC(2026, 0, 1);
+    const inputs = [
+      { id: 'report', type: 'HostReported', time, data: report('host-1', 1) },
+      { id: 'start', type: 'VmStartRequested', time, data: { vmId: 'vm-1', nics: [{ nicId: 'nic-0' }] } },
+    ] as unknown as Input[];
+    // The start's outcome is said to have been a better one.
+    await writeInputs(log, 'default', inputs, (event) =>
+      event.type === 'VmStartAccepted'
+        ? { ...event, data: { ...event.data, why: { ...event.data.why, score: 99 } } }
+        : event,
+    );
+    await log.close();
+    const settings = { VF_DATA_DIR: data, VF_EVENT_LOG: `sqlite:${join(data, 'events.db')}` };
+    const scheduler = await startScheduler(settings);
+    try {
+      const { nats, http } = scheduler.ready;
+      const { code, out } = await vfctl('vm explain vm-1', { server: nats, http });
+      expect([code, out]).toEqual([
+        7,
+        expect.stringMatching(
+          /\nDECIDED AGAIN, IT IS NOT THE SAME: THE SAME DECIDER \(version \d+\) DECIDES OTHERWISE NOW/,
+        ),
+      ]);
+      // Its chain holds, and what went out is what it says: only who was there before could tell.
+      const verified = await vfctl('audit verify', { server: nats, http });
+      expect([verified.code, verified.out]).toEqual([0, expect.stringContaining('hash chain: good')]);
+    } finally {
+      await scheduler.stop();
+    }
+  }, 60_000);
 });
 
 describe('completion', () => {

@@ -15,8 +15,8 @@ import {
 import type { Host, Pf, State, Vf, Vm, VmState } from './state.js';
 
 /**
- * What an operator sees of a state. Pure readers: the same for the live state, for a replayed one and for one
- * of the past.
+ * What an operator sees of a state. The read side writes the facts of hosts and PFs into its tables; the readers of
+ * whole states say what its answers must be: its tests hold the tables against them at random positions.
  */
 
 export type VfState =
