@@ -2,6 +2,7 @@ import type { Response } from 'express';
 import { outputSpan, readOutput, type NatsLink } from '#broker';
 import { EventHub, HUB_BOUNDS, readHubEvent, type HubBounds, type HubEvent } from './event-hub.js';
 import { Problem } from './problem.js';
+import { Turns } from './turns.js';
 
 /** Which events a client wants. */
 export interface EventFilter {
@@ -44,6 +45,7 @@ const WRITE = 32 * 1024;
 export class EventStreams {
   readonly #hubs = new Map<string, Promise<EventHub | undefined>>();
   readonly #clients = new Set<AbortController>();
+  readonly #writing = new Turns();
   readonly #turns: (() => void)[] = [];
   #catchingUp = 0;
   #closed = false;
@@ -146,6 +148,7 @@ export class EventStreams {
   ): Promise<void> {
     let position = start;
     while (!over.signal.aborted && !hub.ended) {
+      await this.#writing.take();
       const blocks: Buffer[] = [];
       if (position < hub.after) {
         const piece = await this.#piece(cluster, position + 1, over.signal);

@@ -2,6 +2,7 @@
 import { dumpState } from '#domain';
 import type { EventBody } from '#log';
 import { ReadError } from './errors.js';
+import { stepBack } from './priority.js';
 import { Projector } from './projector.js';
 import type { Answered, Question } from './protocol.js';
 import { serveCalls } from './serve-calls.js';
@@ -10,6 +11,9 @@ import { candidates, type CandidatesRequest } from './what-if.js';
 
 /** What was taken in is written at the latest after this many milliseconds. */
 const WRITE_AFTER = 500;
+
+// Answers should not be late for it, and decisions not at all.
+stepBack(5);
 
 let projector: Projector | undefined;
 let writing: NodeJS.Timeout | undefined;

@@ -1,5 +1,5 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
@@ -160,6 +160,25 @@ describe('the file', () => {
     await first.close();
     expect((await open()).file).toBe(join(directory, 'read.db'));
   });
+});
+
+test('its threads let those that decide go first, where the system knows of priorities of threads', async () => {
+  const niceness = async (): Promise<number[]> => {
+    const threads = await readdir('/proc/self/task').catch(() => []);
+    const stats = await Promise.all(
+      threads.map((thread) => readFile(`/proc/self/task/${thread}/stat`, 'utf8').catch(() => '')),
+    );
+    // Behind the name in brackets, the 17th field.
+    return stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+  };
+  const own = getPriority();
+  await writing();
+  const model = await open();
+  await caughtUp(model);
+  await model.withState('c1', 1, (state) => state.imagine('plan', { inputs: [], time: 0 }));
+  const found = await niceness();
+  if (process.platform !== 'linux') return;
+  expect(found).toEqual(expect.arrayContaining([Math.max(own, 5), Math.max(own, 10)]));
 });
 
 describe('what is far behind', () => {

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DECIDER_VERSION, dumpState, emptyState, evolve, type State } from '#domain';
 import type { EventBody } from '#log';
 import { placed } from './cluster-projection.js';
+import { stepBack } from './priority.js';
 import { nearestState } from './projector.js';
 import { serveCalls } from './serve-calls.js';
 import {
@@ -18,6 +19,8 @@ import {
   type PlannedInput,
   type StoredDecision,
 } from './what-if.js';
+
+stepBack(10);
 
 let db: Database.Database | undefined;
 let remembered = 200_000;
