@@ -237,8 +237,8 @@ const DECIDE: readonly Mutant[] = [
     name: 'busy-policy-ignored',
     breaks: 'PF-4',
     file: 'libs/domain/src/host/split-restore.ts',
-    find: "allocations.length > 0 && onBusy === 'reject'",
-    replace: 'false',
+    find: "onBusy === 'reject' ? [...allocations.map(holderOf), ...strangersOn(pf)] : []",
+    replace: '[]',
   },
   {
     name: 'split-into-too-many',

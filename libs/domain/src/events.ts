@@ -36,10 +36,11 @@ export type ReleaseReason =
   | 'proved-unused'
   | 'operator';
 
-/** Who holds a VF. */
+/** Who holds a VF, or uses it without holding it. */
 export interface HolderRef {
   readonly vmId: string;
-  readonly nicId: string;
+  /** Left out where a VM uses a VF that it does not hold (HOST-7). */
+  readonly nicId?: string;
   readonly vf?: string;
   readonly allocationId?: string;
 }

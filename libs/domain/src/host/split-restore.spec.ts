@@ -232,6 +232,26 @@ describe('split', () => {
 });
 
 describe('restore', () => {
+  test('[PF-4 refuses] onBusy reject while a VM uses a VF that it does not hold, naming it', () => {
+    const used = ports(vfs('em1', 3, { 1: { usedByVmId: 'alien' }, 2: { boundDriver: 'vfio-pci' } }));
+    const cluster = scenario(reported('h1', { pfs: used }));
+    const restore = (onBusy?: 'reject') => say('PfRestoreRequested', { hostId: 'h1', pf: EM1, onBusy });
+    cluster.when(restore('reject')).thenRefused('PF_BUSY');
+    expect(cluster.events[0]?.data).toMatchObject({
+      message: 'PF 0000:82:00.0 (em1) of host h1 has 1 of its VFs in use',
+      holders: [{ vmId: 'alien', vf: vfAddress('em1', 1) }],
+    });
+    cluster.given(start('vm1')).when(restore('reject')).thenRefused('PF_BUSY');
+    expect((cluster.events[0]?.data as { holders: object[] }).holders).toHaveLength(2);
+    cluster.given(stopped('vm1'));
+    cluster.given(reported('h1', { seq: 2, pfs: ports(3) }));
+    cluster.when(restore('reject')).thenTypes('PfRestoreOrdered');
+
+    scenario(reported('h1', { pfs: used }))
+      .when(restore())
+      .thenTypes('PfRestoreOrdered');
+  });
+
   test('[PF-4 acts] unload releases the VFs in use first, by force', () => {
     for (const onBusy of [undefined, 'unload'] as const) {
       const cluster = busy();

@@ -1,5 +1,5 @@
 import { allocationsOn, Decision, holderOf, refusal } from '../decision.js';
-import type { DomainEvent, Refusal } from '../events.js';
+import type { DomainEvent, HolderRef, Refusal } from '../events.js';
 import type { Input } from '../inputs.js';
 import { MAX_VFS_PER_HOST } from '../limits.js';
 import type { RefusalCode } from '../refusal-codes.js';
@@ -198,14 +198,23 @@ export function decideRestore(state: State, input: Input<'PfRestoreRequested'>):
     return reject(refusal('PF_NOT_VIRTUALIZED', `${nameOf(pf)} is not split: there is nothing to restore`));
   }
   const allocations = allocationsOn(pf);
-  if (allocations.length > 0 && onBusy === 'reject') {
-    const message = `${nameOf(pf)} has ${allocations.length} of its VFs in use`;
-    return reject(refusal('PF_BUSY', message, allocations.map(holderOf)));
+  const users = onBusy === 'reject' ? [...allocations.map(holderOf), ...strangersOn(pf)] : [];
+  if (users.length > 0) {
+    const count = new Set(users.map(({ vf }) => vf)).size;
+    return reject(refusal('PF_BUSY', `${nameOf(pf)} has ${count} of its VFs in use`, users));
   }
   const decision = new Decision(state, input.id).release(allocations, 'pf-restored', true);
   letGo(decision, allocations);
   return decision.add('PfRestoreOrdered', { hostId, pf: pf.address }).events;
 }
+
+/** HOST-7: VMs that use a VF of the PF and do not hold it. Which of their NICs it is, nobody knows. */
+const strangersOn = (pf: Pf): readonly HolderRef[] =>
+  pf.vfs.flatMap(({ marks, report }) =>
+    marks.stranger && report.usedByVmId !== undefined
+      ? [{ vmId: report.usedByVmId, vf: report.pciAddress }]
+      : [],
+  );
 
 /** PF-16: a restore that nobody ordered is accepted, with its forced releases, and drift. */
 export function decideRestored(state: State, input: Input<'PfRestored'>): readonly DomainEvent[] {

@@ -1,5 +1,5 @@
 import type { PlacedEvent } from '../../events.js';
-import type { Input } from '../../inputs.js';
+import type { Input, Inputs } from '../../inputs.js';
 import { takeVfs } from './inventory.js';
 import type { Known } from './known.js';
 import { stop } from './vms.js';
@@ -95,6 +95,13 @@ export function foldPf(known: Known, input: Input, event: PlacedEvent): void {
         'PF-4',
         known.heldOn(event.data.hostId, event.data.pf).length === 0,
         `${event.data.pf} is to be restored and its VFs are held`,
+      );
+      const { onBusy = known.restoreOnBusy } = input.data as Inputs['PfRestoreRequested'];
+      const user = [...(pf?.vfs.values() ?? [])].find((vf) => vf.stranger && vf.usedBy !== undefined);
+      known.check(
+        'PF-4',
+        onBusy !== 'reject' || user === undefined,
+        `${event.data.pf} is to be restored while ${user?.usedBy} uses ${user?.address}`,
       );
       if (pf !== undefined) pf.work = 'restoring';
       return;

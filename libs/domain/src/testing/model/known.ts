@@ -1,5 +1,5 @@
 import type { VfAllocated } from '../../events.js';
-import type { Inputs, VfReport } from '../../inputs.js';
+import type { Inputs, OnBusy, VfReport } from '../../inputs.js';
 
 /** Where a history breaks a rule. */
 export interface Violation {
@@ -113,6 +113,7 @@ export class Known {
   readonly degraded = new Map<string, { vmId: string; nicId: string }>();
   quotas: Readonly<Record<string, number>> = {};
   promotion = true;
+  restoreOnBusy: OnBusy = 'unload';
   startTimeout = 300;
   hostTimeout = 90;
 

@@ -29,6 +29,7 @@ export function foldNetwork(known: Known, event: PlacedEvent): void {
     }
     case 'ClusterPolicyChanged':
       known.quotas = event.data.quotas ?? known.quotas;
+      known.restoreOnBusy = event.data.restoreOnBusy ?? known.restoreOnBusy;
       known.promotion = event.data.promotion ?? known.promotion;
       known.startTimeout = event.data.startTimeoutSeconds ?? known.startTimeout;
       known.hostTimeout = event.data.hostTimeoutSeconds ?? known.hostTimeout;
