@@ -426,6 +426,13 @@ const EVOLVE: readonly Mutant[] = [
     replace: '',
   },
   {
+    name: 'fence-ends-with-a-removal',
+    breaks: 'HOST-5',
+    file: 'libs/domain/src/evolve-host.ts',
+    find: 'fenced: away?.bootId === data.bootId,',
+    replace: 'fenced: false,',
+  },
+  {
     name: 'snapshot-loses-scrubs',
     breaks: 'snapshot',
     file: 'libs/domain/src/snapshot.ts',

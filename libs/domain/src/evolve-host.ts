@@ -40,12 +40,22 @@ const refreshHost = (state: State, host: Host): void => {
 const millis = (time: string | undefined): number | undefined =>
   time === undefined ? undefined : Date.parse(time);
 
+/** Boots of a host that was removed while it was fenced are over, but for the one that reports now (HOST-9). */
+function earlierBootsOf(away: Pick<Host, 'bootId' | 'earlierBoots'> | undefined, bootId: string): string[] {
+  if (away === undefined) return [];
+  return away.bootId === bootId
+    ? away.earlierBoots
+    : [...away.earlierBoots, away.bootId].slice(-EARLIER_BOOTS);
+}
+
 export function registerHost(state: State, data: HostRegistered): void {
+  const away = state.fencedAway.get(data.hostId);
+  state.fencedAway.delete(data.hostId);
   const host: Host = {
     id: data.hostId,
     ordinal: state.hostByOrdinal.length,
     bootId: data.bootId,
-    earlierBoots: [],
+    earlierBoots: earlierBootsOf(away, data.bootId),
     bootedAt: millis(data.bootedAt),
     seq: data.seq,
     iommu: data.iommu,
@@ -53,7 +63,8 @@ export function registerHost(state: State, data: HostRegistered): void {
     unsafeInterruptsAllowed: data.unsafeInterruptsAllowed ?? false,
     scrubs: data.scrubs ?? false,
     cordoned: false,
-    fenced: false,
+    // HOST-5: a removal does not end a fence; only a new boot id does.
+    fenced: away?.bootId === data.bootId,
     lostSince: undefined,
     pfs: new Map(),
     vfs: new Map(),
@@ -205,7 +216,7 @@ export function changeHost(state: State, data: HostChanged): void {
   const host = hostOf(state, data.hostId);
   host.seq = data.seq;
   if (data.rebooted === true) {
-    host.earlierBoots = [...host.earlierBoots, host.bootId].slice(-EARLIER_BOOTS);
+    host.earlierBoots = earlierBootsOf(host, data.bootId);
     host.bootId = data.bootId;
     host.bootedAt = millis(data.bootedAt);
     // HOST-5: a new boot ends a fence.
@@ -315,6 +326,7 @@ export function removeHost(state: State, hostId: string): void {
   state.hostByOrdinal[host.ordinal] = undefined;
   state.openHosts.delete(host.ordinal);
   state.hosts.delete(hostId);
+  if (host.fenced) state.fencedAway.set(hostId, { bootId: host.bootId, earlierBoots: host.earlierBoots });
   state.observed.heard.delete(hostId);
 }
 

@@ -33,6 +33,12 @@ const rich = () =>
     say('ClusterPolicyChanged', { quotas: { t1: 9 } }),
     say('HostRemovalRequested', { hostId: 'h3' }),
     reported('h3'),
+    reported('h4', { scrubs: true, pfs: ports([vf('em1', 0, { mac: '0a:00:00:00:00:01' }), vf('em1', 1)]) }),
+    start('vm6', { hostId: 'h4' }),
+    say('HostFenced', { hostId: 'h4' }),
+    reported('h5'),
+    say('HostFenced', { hostId: 'h5' }),
+    say('HostRemovalRequested', { hostId: 'h5' }),
   );
 
 describe('a snapshot', () => {
@@ -50,6 +56,8 @@ describe('a snapshot', () => {
       say('Tick', {}, { after: 300 }),
       reported('h1', { seq: 9, scrubs: true, pfs: ports(4) }),
       say('HostFenced', { hostId: 'h1' }),
+      reported('h5', { seq: 2, pfs: ports(1) }),
+      reported('h4', { seq: 2, scrubs: true, pfs: ports([vf('em1', 0, { mac: '0a:00:00:00:00:01' })]) }),
       start('vm6', { tenant: 't1' }),
       stopped('vm3'),
       stopped('vm4'),

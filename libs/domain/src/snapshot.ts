@@ -94,6 +94,7 @@ function dump(state: State) {
     nextHost: state.hostByOrdinal.length,
     nextPf: state.pfByOrdinal.length,
     hosts: [...state.hosts.values()].sort((a, b) => a.ordinal - b.ordinal).map(dumpHost),
+    fencedAway: [...state.fencedAway].sort(byText(([hostId]) => hostId)),
     vms: [...state.vms.values()].sort(byText((vm) => vm.id)).map(dumpVm),
     l2Networks: [...state.l2Networks.values()].sort(byText((l2) => l2.l2Id)),
     l3Networks: [...state.l3Networks.values()].sort(byText((l3) => l3.l3Id)),
@@ -124,6 +125,7 @@ export function restoreState(text: string, options?: { rememberedInputs?: number
   state.hostByOrdinal.length = saved.nextHost;
   state.pfByOrdinal.length = saved.nextPf;
   for (const host of saved.hosts) restoreHost(state, host);
+  for (const [hostId, boots] of saved.fencedAway) state.fencedAway.set(hostId, boots);
   for (const vm of saved.vms) restoreVm(state, vm);
   for (const l2 of saved.l2Networks) state.l2Networks.set(l2.l2Id, l2);
   for (const l3 of saved.l3Networks) state.l3Networks.set(l3.l3Id, l3);

@@ -231,6 +231,8 @@ export interface State {
   /** Ordinals of the hosts that take VMs: neither lost, fenced nor cordoned. */
   readonly openHosts: OrdinalSet;
   readonly capacity: Capacity;
+  /** Hosts that were removed while they were fenced: they stay so until a new boot (HOST-5). */
+  readonly fencedAway: Map<string, Pick<Host, 'bootId' | 'earlierBoots'>>;
   readonly vms: Map<string, Vm>;
   readonly allocations: Map<string, Allocation>;
   /** The NIC that a MAC belongs to (NET-9). */
@@ -268,6 +270,7 @@ export function emptyState(cluster: string, options?: { rememberedInputs?: numbe
     pfByOrdinal: [],
     openHosts: new OrdinalSet(),
     capacity: new Capacity(),
+    fencedAway: new Map(),
     vms: new Map(),
     allocations: new Map(),
     macs: new Map(),

@@ -84,6 +84,42 @@ describe('silence', () => {
       .thenTypes('VfReleased', 'HostFenced');
   });
 
+  test('[HOST-5 refuses] a fence that its host is removed with, until a new boot', () => {
+    const fenced = () =>
+      running().given(
+        reported('h1', { bootId: 'boot-2', pfs: ports(2) }),
+        say('HostFenced', { hostId: 'h1' }),
+        say('HostRemovalRequested', { hostId: 'h1' }),
+      );
+    const cluster = fenced();
+    cluster
+      .takenOver()
+      .when(reported('h1', { bootId: 'boot-1', seq: 9, pfs: ports(2) }))
+      .thenNothing();
+    cluster.when(reported('h1', { bootId: 'boot-2', seq: 2, pfs: ports(2) })).thenTypes('HostRegistered');
+    expect(viewHost(cluster.host('h1')).state).toBe('fenced');
+    cluster.when(start('vm2')).thenRefused('HOST_LOST');
+    cluster.given(say('HostRemovalRequested', { hostId: 'h1' }));
+    cluster.given(reported('h1', { bootId: 'boot-2', seq: 3, pfs: ports(2) }));
+    cluster.when(start('vm2')).thenRefused('HOST_LOST');
+    cluster.when(reported('h1', { bootId: 'boot-1', seq: 10, pfs: ports(2) })).thenNothing();
+    cluster.given(reported('h1', { bootId: 'boot-3', pfs: ports(2) }));
+    cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+
+    const other = fenced().given(reported('h1', { bootId: 'boot-3', pfs: ports(2) }));
+    other.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
+    other.when(reported('h1', { bootId: 'boot-2', seq: 9, pfs: ports(2) })).thenNothing();
+  });
+
+  test('[HOST-5 quiet] a host that is removed without a fence comes back without one, its cordon gone', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(1) })).given(
+      say('HostCordoned', { hostId: 'h1', cordoned: true }),
+      say('HostRemovalRequested', { hostId: 'h1' }),
+      reported('h1', { seq: 2, pfs: ports(1) }),
+    );
+    cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
   test('[HOST-5 quiet] fencing twice, or an unknown host, is ignored', () => {
     const cluster = running().given(say('HostFenced', { hostId: 'h1' }));
     cluster.when(say('HostFenced', { hostId: 'h1' })).thenIgnored('already-fenced');

@@ -20,6 +20,8 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
   const host = state.hosts.get(data.hostId);
   const decision = new Decision(state, input.id);
   if (host === undefined) {
+    // HOST-9: a late word of a boot before the one that was fenced.
+    if (state.fencedAway.get(data.hostId)?.earlierBoots.includes(data.bootId) === true) return [];
     const { vms: _vms, ...inventory } = data;
     decision.add('HostRegistered', inventory);
     decideDrift(decision, undefined, driftOfReport(undefined, data, { released: new Set() }));

@@ -47,6 +47,10 @@ export function foldHost(known: Known, event: PlacedEvent): void {
         known.heldOn(event.data.hostId).length === 0,
         `${event.data.hostId} is removed while held`,
       );
+      {
+        const host = known.hosts.get(event.data.hostId);
+        if (host?.fenced === true) known.fencedAway.set(host.id, host);
+      }
       known.hosts.delete(event.data.hostId);
       return;
     case 'HostRemovalRejected':

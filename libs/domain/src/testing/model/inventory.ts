@@ -12,16 +12,20 @@ const identityOf = (pf: PfReport): Record<string, string> =>
 export function takeInventory(known: Known, data: Inputs['HostReported'], news: string, time: number): void {
   let host = known.hosts.get(data.hostId);
   if (host === undefined) {
+    const away = known.fencedAway.get(data.hostId);
+    known.fencedAway.delete(data.hostId);
+    const over = new Set(away?.earlierBoots);
+    if (away !== undefined && away.bootId !== data.bootId) over.add(away.bootId);
     host = {
       id: data.hostId,
       bootId: data.bootId,
-      earlierBoots: new Set(),
+      earlierBoots: over,
       seq: data.seq,
       heardAt: time,
       ready: false,
       scrubs: false,
       cordoned: false,
-      fenced: false,
+      fenced: away?.bootId === data.bootId,
       lost: false,
       pfs: new Map(),
     };

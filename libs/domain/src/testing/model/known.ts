@@ -98,6 +98,8 @@ export class Known {
   clock = 0;
   readonly ids = new Map<string, string>();
   readonly hosts = new Map<string, MHost>();
+  /** HOST-5: hosts that were removed while they were fenced. */
+  readonly fencedAway = new Map<string, MHost>();
   readonly vms = new Map<string, MVm>();
   readonly allocations = new Map<string, MAllocation>();
   readonly everAllocated = new Set<string>();

@@ -9,7 +9,10 @@ export function isNews(known: Known, input: Input): 'first' | 'same-boot' | 'new
   if (input.type !== 'HostReported' && input.type !== 'HostSeen') return 'stale';
   const { hostId, bootId, seq } = input.data;
   const host = known.hosts.get(hostId);
-  if (host === undefined) return input.type === 'HostReported' ? 'first' : 'stale';
+  if (host === undefined) {
+    const over = known.fencedAway.get(hostId)?.earlierBoots.has(bootId) === true;
+    return input.type === 'HostReported' && !over ? 'first' : 'stale';
+  }
   if (bootId === host.bootId) return seq > host.seq ? 'same-boot' : 'stale';
   if (input.type === 'HostSeen' || host.earlierBoots.has(bootId)) return 'stale';
   const bootedAt = input.data.bootedAt === undefined ? undefined : Date.parse(input.data.bootedAt);
