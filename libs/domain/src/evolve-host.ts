@@ -10,7 +10,7 @@ import type {
   VfScrubRequested,
 } from './events.js';
 import { endByHost, refreshVf } from './evolve-vm.js';
-import { identityOf, identityDiffers, isCleanFor, isStranger } from './hardware.js';
+import { identityOf, isCleanFor, isOtherHardware, isStranger } from './hardware.js';
 import type { PfReport, VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
 import { sharedReport } from './shared-reports.js';
@@ -255,7 +255,7 @@ function changePf(state: State, pf: Pf, change: PfChange): void {
   for (const field of unset) delete report[field];
   pf.report = report as unknown as Pf['report'];
   // PF-9: what is known of the hardware at the address stays known until an operator accepts another.
-  pf.identityChanged = identityDiffers(pf.identity, pf.report);
+  pf.identityChanged = isOtherHardware(pf.identity, pf.report, pf.identityChanged);
   if (!pf.identityChanged) pf.identity = { ...pf.identity, ...identityOf(pf.report) };
   const names = networkNames(pf.report);
   if (names.join('\n') !== pf.networks.join('\n')) pf.networks = names;
@@ -366,8 +366,8 @@ export function orderRestore(state: State, data: { readonly hostId: string; read
 
 export function restorePf(state: State, data: { readonly hostId: string; readonly pf: string }): void {
   const pf = pfOf(state, data);
+  // PF-10: ordering a restore has set the wanted number to 0; one that nobody ordered leaves it as it is.
   pf.work = undefined;
-  pf.wanted = 0;
   pf.owed = false;
   setVfs(
     state,

@@ -20,12 +20,22 @@ export const identityOf = (report: Omit<PfReport, 'vfs'>): HardwareIdentity =>
     IDENTITY_FIELDS.flatMap((field) => (report[field] === undefined ? [] : [[field, report[field]]])),
   );
 
-/** PF-9: whether another device sits at the address. A field that one side does not know says nothing. */
-export const identityDiffers = (known: HardwareIdentity, reported: HardwareIdentity): boolean =>
+/** Whether two identities contradict each other. A field that one side does not know says nothing. */
+const identityDiffers = (known: HardwareIdentity, reported: HardwareIdentity): boolean =>
   IDENTITY_FIELDS.some(
     (field) =>
       known[field] !== undefined && reported[field] !== undefined && known[field] !== reported[field],
   );
+
+/**
+ * PF-9: whether other hardware than is known sits at the address. Once it does, a report that leaves out what is
+ * known proves nothing: the known hardware must be seen again.
+ *
+ * @param was whether it did before this report.
+ */
+export const isOtherHardware = (known: HardwareIdentity, reported: HardwareIdentity, was: boolean): boolean =>
+  identityDiffers(known, reported) ||
+  (was && IDENTITY_FIELDS.some((field) => known[field] !== undefined && reported[field] === undefined));
 
 /** An identity as a person reads it. */
 export const describeIdentity = (identity: HardwareIdentity): string =>

@@ -240,6 +240,7 @@ describe(`any history (${seeds})`, () => {
   proves('PF-6', 'no allocation on a lost PF, nor of a VF that was not reported since');
   proves('PF-7', 'only reported addresses are handed out');
   proves('PF-9', 'no allocation on a PF with other hardware');
+  proves('PF-10', 'the wanted number is what a PF is split into again, after a reboot that left none');
   proves('PF-13', 'no allocation on a PF that is down');
   proves(
     'SCRUB-1',

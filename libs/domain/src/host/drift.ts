@@ -1,7 +1,7 @@
 import type { Decision } from '../decision.js';
 import type { Drift } from '../events.js';
 import { driftKey } from '../evolve.js';
-import { describeIdentity, identityDiffers, identityOf, isStranger } from '../hardware.js';
+import { describeIdentity, identityOf, isOtherHardware, isStranger } from '../hardware.js';
 import type { HostReported } from '../inputs.js';
 import type { Allocation, Host, Vm } from '../state.js';
 
@@ -36,7 +36,7 @@ export function driftOfReport(
       });
     }
     if (pf === undefined) continue;
-    if (identityDiffers(pf.identity, reported)) {
+    if (isOtherHardware(pf.identity, reported, pf.identityChanged)) {
       drifts.push({
         ...where,
         kind: 'PF_IDENTITY',

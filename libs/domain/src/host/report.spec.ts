@@ -351,6 +351,23 @@ describe('devices', () => {
     cluster.when(reported('h1', { seq: 4, pfs: changed })).thenNothing();
   });
 
+  test('[PF-9 refuses] a report that leaves out what differed lifts no block; the known hardware does', () => {
+    const shows = (seq: number, serial?: string) =>
+      reported('h1', { seq, pfs: [port('em1', 1, { serial })] });
+    const cluster = scenario(shows(1, 'A1')).given(shows(2, 'B2'));
+    cluster.when(shows(3)).thenTypes('HostChanged', 'DriftDetected');
+    cluster.takenOver().when(start('vm1')).thenRefused('PF_IDENTITY_CHANGED');
+    cluster.when(shows(4)).thenNothing();
+    const drift = cluster.host('h1').drifts.size;
+    expect(drift).toBe(1);
+    cluster.when(shows(5, 'A1')).thenTypes('HostChanged', 'DriftResolved');
+    cluster.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+
+    const accepted = scenario(shows(1, 'A1')).given(shows(2, 'B2'), shows(3));
+    accepted.when(say('PfAccepted', { hostId: 'h1', pf: EM1 })).thenTypes('DriftResolved', 'PfAccepted');
+    accepted.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
+  });
+
   test('[PF-9 quiet] what one side does not know says nothing', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 1)] }));
     cluster

@@ -1,6 +1,6 @@
 import { Decision, isoTime } from '../decision.js';
 import type { DomainEvent, HostChanged, PfChange } from '../events.js';
-import { identityDiffers, isCleanFor, isStranger } from '../hardware.js';
+import { isCleanFor, isOtherHardware, isStranger } from '../hardware.js';
 import { splitWarning } from '../hardware-limits.js';
 import type { HostReported, Input, PfReport, VfReport } from '../inputs.js';
 import { isSpokenFor } from '../standing.js';
@@ -250,7 +250,7 @@ function orderOwed(decision: Decision, host: Host, report: HostReported, reboote
     if (pf === undefined || reported.vfs.length > 0 || reported.link === 'down' || pf.wanted === undefined)
       continue;
     // PF-9: other hardware serves nothing, and is not worked on, until an operator accepts it.
-    if (identityDiffers(pf.identity, reported)) continue;
+    if (isOtherHardware(pf.identity, reported, pf.identityChanged)) continue;
     if (pf.vfs.some((vf) => vf.allocation !== undefined && !rebooted)) continue;
     if (pf.wanted > 0 && (pf.owed || rebooted || pf.lost)) orderSplit(decision, pf, pf.wanted);
   }

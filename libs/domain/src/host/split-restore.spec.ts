@@ -232,6 +232,25 @@ describe('split', () => {
 });
 
 describe('restore', () => {
+  test('[PF-10 acts] a restore that nobody ordered leaves the wanted number: after a reboot it is split again', () => {
+    const cluster = scenario(reported('h1')).given(order(3), done(3));
+    cluster.when(say('PfRestored', where)).thenTypes('DriftDetected', 'PfRestored');
+    cluster.takenOver();
+    cluster
+      .when(reported('h1', { seq: 2 }))
+      .then(
+        expected('DriftDetected', { ...where, kind: 'VF_COUNT', expected: 3, observed: 0 }),
+        expected('DriftResolved', { ...where, kind: 'UNORDERED_RESTORE', expected: 3, observed: 0 }),
+      );
+    cluster
+      .when(reported('h1', { bootId: 'boot-2' }))
+      .thenTypes('HostChanged', 'PfVirtualizationOrdered', 'DriftResolved');
+    expect(cluster.events[1]?.data).toEqual({ ...where, numVfs: 3 });
+
+    const ordered = scenario(reported('h1')).given(order(3), done(3), restore(), say('PfRestored', where));
+    ordered.when(reported('h1', { bootId: 'boot-2' })).thenTypes('HostChanged');
+  });
+
   test('[PF-4 refuses] onBusy reject while a VM uses a VF that it does not hold, naming it', () => {
     const used = ports(vfs('em1', 3, { 1: { usedByVmId: 'alien' }, 2: { boundDriver: 'vfio-pci' } }));
     const cluster = scenario(reported('h1', { pfs: used }));

@@ -83,6 +83,8 @@ interface PhysicalPf extends PfShape {
   totalVfs: number;
   link: 'up' | 'down';
   serial: string;
+  /** Its reports leave the serial out. */
+  quiet?: boolean;
   /** Not in the reports. */
   hidden: boolean;
   vfs: PhysicalVf[];
@@ -475,7 +477,8 @@ export class World {
         pf.hidden = !pf.hidden;
         break;
       case 1:
-        pf.serial = pf.serial.endsWith('x') ? pf.serial.slice(0, -1) : `${pf.serial}x`;
+        if (c.seldom(3)) pf.quiet = pf.quiet !== true;
+        else pf.serial = pf.serial.endsWith('x') ? pf.serial.slice(0, -1) : `${pf.serial}x`;
         break;
       case 2:
         host.ready = !host.ready;
@@ -720,7 +723,7 @@ const pfReport = (pf: PhysicalPf): PfReport => ({
   pciAddress: pf.address,
   ifname: `ens${pf.port}`,
   model: pf.port === 3 ? 'BCM57810' : 'ConnectX-6',
-  serial: pf.serial,
+  ...(pf.quiet === true ? undefined : { serial: pf.serial }),
   numaNode: pf.numaNode,
   link: pf.link,
   speedMbps: 25_000,

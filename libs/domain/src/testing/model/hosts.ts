@@ -90,7 +90,14 @@ export function foldPf(known: Known, input: Input, event: PlacedEvent): void {
         [...(pf?.vfs.values() ?? [])].every((vf) => !vf.present),
         `a split was ordered of a split PF`,
       );
-      if (pf !== undefined) pf.work = 'virtualizing';
+      if (pf === undefined) return;
+      known.check(
+        'PF-10',
+        input.type === 'PfVirtualizeRequested' || numVfs === pf.wanted,
+        `${pf.address} is to be split into ${numVfs} again, and ${pf.wanted} are wanted`,
+      );
+      pf.work = 'virtualizing';
+      pf.wanted = numVfs;
       return;
     }
     case 'PfRestoreOrdered': {
@@ -107,7 +114,9 @@ export function foldPf(known: Known, input: Input, event: PlacedEvent): void {
         onBusy !== 'reject' || user === undefined,
         `${event.data.pf} is to be restored while ${user?.usedBy} uses ${user?.address}`,
       );
-      if (pf !== undefined) pf.work = 'restoring';
+      if (pf === undefined) return;
+      pf.work = 'restoring';
+      pf.wanted = 0;
       return;
     }
     case 'PfVirtualized': {
@@ -116,6 +125,7 @@ export function foldPf(known: Known, input: Input, event: PlacedEvent): void {
       if (host === undefined || pf === undefined) return;
       known.check('PF-5', pf.work !== 'restoring', `${pf.address} is being restored, and is taken as split`);
       pf.work = undefined;
+      pf.wanted ??= event.data.vfs.length;
       takeVfs(known, host, pf, event.data.vfs);
       return;
     }
@@ -163,7 +173,10 @@ export function foldPf(known: Known, input: Input, event: PlacedEvent): void {
     }
     case 'PfAccepted': {
       const pf = known.pfOf(event.data);
-      if (pf !== undefined) pf.identity = pf.reported;
+      if (pf !== undefined) {
+        pf.identity = pf.reported;
+        pf.other = false;
+      }
       return;
     }
     case 'VfScrubRequested':

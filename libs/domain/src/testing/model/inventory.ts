@@ -73,6 +73,7 @@ function takePf(known: Known, host: MHost, report: PfReport, spoken: ReadonlyMap
       cordoned: false,
       identity: identityOf(report),
       reported: {},
+      other: false,
       vfs: new Map(),
     };
     host.pfs.set(pf.address, pf);
@@ -83,8 +84,17 @@ function takePf(known: Known, host: MHost, report: PfReport, spoken: ReadonlyMap
   pf.link = report.link;
   pf.lost = false;
   pf.reported = identityOf(report);
-  if (!known.otherHardware(pf)) pf.identity = { ...pf.identity, ...pf.reported };
+  const { identity, reported } = pf;
+  const differs = Object.keys(identity).some(
+    (field) => reported[field] !== undefined && reported[field] !== identity[field],
+  );
+  const whole = Object.keys(identity).every((field) => reported[field] === identity[field]);
+  pf.other = differs || (pf.other && !whole);
+  if (!pf.other) pf.identity = { ...pf.identity, ...pf.reported };
+  const had = pf.vfs.size;
   takeVfs(known, host, pf, report.vfs, spoken);
+  // One that comes split is wanted as it is.
+  if (had === 0 && report.vfs.length > 0) pf.wanted ??= pf.vfs.size;
   if (pf.work === 'virtualizing' && report.vfs.length > 0) pf.work = undefined;
   // PF-5: a report without VFs ends a restore.
   if (pf.work === 'restoring' && report.vfs.length === 0) pf.work = undefined;

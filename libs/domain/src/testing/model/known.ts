@@ -33,12 +33,16 @@ export interface MPf {
   physicalNetwork: string;
   totalVfs: number;
   link: string;
+  /** PF-10: the number of VFs that is remembered. */
+  wanted?: number;
   work?: 'virtualizing' | 'restoring';
   /** Driver gone, or not reported. */
   lost: boolean;
   cordoned: boolean;
   identity: Record<string, string>;
   reported: Record<string, string>;
+  /** PF-9: other hardware was seen, and neither an operator nor the known hardware has said otherwise. */
+  other: boolean;
   vfs: Map<string, MVf>;
 }
 export interface MHost {
@@ -146,8 +150,7 @@ export class Known {
   }
 
   /** PF-9. */
-  otherHardware = (pf: MPf): boolean =>
-    Object.entries(pf.reported).some(([field, value]) => (pf.identity[field] ?? value) !== value);
+  otherHardware = (pf: MPf): boolean => pf.other;
 
   quotaLeft = (tenant: string | undefined): number =>
     tenant === undefined || !Object.hasOwn(this.quotas, tenant)

@@ -89,6 +89,7 @@ export function observeReport(
   for (const event of released) release(known, event.data, 'HostReported');
   takeInventory(known, data, news, time);
   if (news === 'new-boot') {
+    splitAgain(known, data, events);
     for (const allocation of known.allocations.values()) {
       if (allocation.hostId !== data.hostId) continue;
       const shown = inUseBy.get(allocation.vf)?.usedByVmId === allocation.vmId;
@@ -108,5 +109,23 @@ export function observeReport(
         `${release.vmId} lost its VFs by a reboot and is not stopped`,
       );
     }
+  }
+}
+
+/** PF-10: after a reboot that left none of the VFs that are wanted, the host is told to split again. */
+function splitAgain(known: Known, data: Inputs['HostReported'], events: readonly PlacedEvent[]): void {
+  const host = known.hosts.get(data.hostId);
+  if (host?.ready !== true) return;
+  for (const report of data.pfs) {
+    const pf = host.pfs.get(report.pciAddress);
+    if (pf === undefined || report.vfs.length > 0 || pf.link === 'down' || pf.other) continue;
+    const told = events.some(
+      (event) => event.type === 'PfVirtualizationOrdered' && event.data.pf === pf.address,
+    );
+    known.check(
+      'PF-10',
+      told === (pf.wanted ?? 0) > 0,
+      `${pf.address} came back without VFs, ${pf.wanted} are wanted, and the host is ${told ? '' : 'not '}told`,
+    );
   }
 }
