@@ -4,13 +4,12 @@ import type { Allocation, HardwareIdentity } from './state.js';
 /** The MAC of a VF that nobody has given one. */
 export const ZERO_MAC = '00:00:00:00:00:00';
 
-/** Drivers that hand a device to a guest or to user space. */
-const PASS_THROUGH_DRIVERS: ReadonlySet<string> = new Set([
-  'vfio-pci',
-  'pci-stub',
-  'uio_pci_generic',
-  'igb_uio',
-]);
+/** Drivers that hand a device to a guest or to user space, and do not say so by their name. */
+const PASS_THROUGH_DRIVERS: ReadonlySet<string> = new Set(['pci-stub', 'pciback', 'xen-pciback']);
+
+/** HOST-7: also those of one vendor's hardware, as `mlx5_vfio_pci`, and of user space, as `igb_uio`. */
+const isPassThrough = (driver: string): boolean =>
+  driver.includes('vfio') || driver.includes('uio') || PASS_THROUGH_DRIVERS.has(driver);
 
 const IDENTITY_FIELDS = ['vendorId', 'deviceId', 'serial', 'permanentMac'] as const;
 
@@ -49,15 +48,12 @@ export const isStranger = (
   allocation: { readonly vm: Pick<Allocation['vm'], 'id'> } | undefined,
 ): boolean =>
   report.usedByVmId === undefined
-    ? allocation === undefined &&
-      report.boundDriver !== undefined &&
-      PASS_THROUGH_DRIVERS.has(report.boundDriver)
+    ? allocation === undefined && report.boundDriver !== undefined && isPassThrough(report.boundDriver)
     : report.usedByVmId !== allocation?.vm.id;
 
 /** Whether a report shows the VF in somebody's hands. */
 export const isInUse = (report: VfReport): boolean =>
-  report.usedByVmId !== undefined ||
-  (report.boundDriver !== undefined && PASS_THROUGH_DRIVERS.has(report.boundDriver));
+  report.usedByVmId !== undefined || (report.boundDriver !== undefined && isPassThrough(report.boundDriver));
 
 /**
  * SCRUB-1: whether a report says of a VF that it is clean after an allocation, and shows nothing else: not in

@@ -224,6 +224,7 @@ describe(`any history (${seeds})`, () => {
   proves('VM-14', 'a VM that holds VFs is never taken as on another host');
   proves('VM-15', 'a VM that runs is not started, and one that does not run is not refused so');
   proves('VM-16', 'a reboot and a fence stop their VMs');
+  proves('VM-17', 'a VM is missed as long as its host lists others, and is missed no more when it is listed');
   proves('VM-19', 'an adopted VM holds exactly its VFs');
   proves('HOST-1', 'no allocation on a host that is not ready (HOST-2)');
   proves('HOST-3', 'no allocation of a VF that is shared or used by the host');

@@ -64,18 +64,24 @@ export function driftOfReport(
   for (const pf of host?.pfs.values() ?? []) {
     if (!seenPfs.has(pf.address)) drifts.push({ hostId, pf: pf.address, kind: 'DEVICE_UNSEEN' });
   }
-  if (host !== undefined && report.vms !== undefined) drifts.push(...unseenVms(host, report, released));
+  if (host !== undefined) drifts.push(...unseenVms(host, report, released));
   return drifts;
 }
 
-/** VM-17: a running VM that holds a VF and is not among the VMs that its host lists. */
+/**
+ * VM-17: a running VM that holds a VF and is not among the VMs that its host lists. A report that lists none
+ * says nothing of them: who was missed is missed.
+ */
 function unseenVms(host: Host, report: HostReported, released: ReadonlySet<Allocation>): readonly Drift[] {
-  const listed = new Set(report.vms);
+  const { vms } = report;
+  const listed = new Set(vms);
+  const isMissed = (vmId: string): boolean =>
+    vms === undefined ? host.drifts.has(driftKey({ kind: 'VM_UNSEEN', vmId })) : !listed.has(vmId);
   return [...host.vms]
     .filter(
       (vm) =>
         vm.state === 'running' &&
-        !listed.has(vm.id) &&
+        isMissed(vm.id) &&
         [...vm.nics.values()].some(({ allocation }) => allocation !== undefined && !released.has(allocation)),
     )
     .map((vm) => vm.id)

@@ -368,6 +368,35 @@ describe('devices', () => {
     accepted.when(start('vm1')).thenTypes('VfAllocated', 'VmStartAccepted');
   });
 
+  test.each([
+    'vfio-pci',
+    'mlx5_vfio_pci',
+    'hisi-acc-vfio-pci',
+    'pds_vfio_pci',
+    'virtio_vfio_pci',
+    'qat_vfio_pci',
+    'pci-stub',
+    'pciback',
+    'xen-pciback',
+    'uio_pci_generic',
+    'uio_hv_generic',
+    'igb_uio',
+  ])('[HOST-7 refuses] a VF that is bound to %s while nobody holds it', (boundDriver) => {
+    const cluster = scenario(reported('h1', { pfs: ports(vfs('em1', 1, { 0: { boundDriver } })) }));
+    cluster.thenTypes('HostRegistered', 'DriftDetected');
+    cluster.when(start('vm1')).thenRefused('VF_EXHAUSTED');
+  });
+
+  test.each(['iavf', 'ixgbevf', 'mlx5_core', 'bnx2x', 'virtio-pci'])(
+    '[HOST-7 quiet] a VF that is bound to %s',
+    (boundDriver) => {
+      scenario(reported('h1', { pfs: ports(vfs('em1', 1, { 0: { boundDriver } })) }))
+        .thenTypes('HostRegistered')
+        .when(start('vm1'))
+        .thenTypes('VfAllocated', 'VmStartAccepted');
+    },
+  );
+
   test('[PF-9 quiet] what one side does not know says nothing', () => {
     const cluster = scenario(reported('h1', { pfs: [port('em1', 1)] }));
     cluster

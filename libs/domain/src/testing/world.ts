@@ -494,7 +494,8 @@ export class World {
         if (vf === undefined) break;
         const what = c.upTo(5);
         if (what === 0) vf.usedBy = vf.usedBy === undefined ? this.vmId(c) : undefined;
-        if (what === 1) vf.driver = vf.driver === undefined ? 'vfio-pci' : undefined;
+        if (what === 1)
+          vf.driver = vf.driver === undefined ? c.of(['vfio-pci', 'mlx5_vfio_pci', 'iavf']) : undefined;
         if (what === 2) vf.hostUse = vf.hostUse === undefined ? 'bridge' : undefined;
         if (what === 3) vf.shared = !vf.shared;
         if (what === 4) vf.scrubbedFor = this.heldOnce(c)?.allocationId;

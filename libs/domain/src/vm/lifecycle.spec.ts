@@ -441,11 +441,16 @@ describe('lost VMs', () => {
     const drift = { hostId: 'h1', vmId: 'vm1', kind: 'VM_UNSEEN' } as const;
     cluster.when(reported('h1', { seq: 2, pfs: ports(2), vms: [] })).then(expected('DriftDetected', drift));
     cluster.when(reported('h1', { seq: 3, pfs: ports(2), vms: [] })).thenNothing();
+    // A report that lists no VMs does not list it either.
     cluster
-      .when(reported('h1', { seq: 4, pfs: ports(2), vms: ['vm1'] }))
+      .takenOver()
+      .when(reported('h1', { seq: 4, pfs: ports(2) }))
+      .thenNothing();
+    cluster
+      .when(reported('h1', { seq: 5, pfs: ports(2), vms: ['vm1'] }))
       .then(expected('DriftResolved', drift));
     expect(cluster.holds('vm1')).toEqual([ZERO]);
-    cluster.when(reported('h1', { seq: 5, pfs: ports(2) })).thenNothing();
+    cluster.when(reported('h1', { seq: 6, pfs: ports(2) })).thenNothing();
   });
 
   test('[VM-17 acts] an operator ends it, and the VM runs on without it', () => {

@@ -73,6 +73,8 @@ export interface MVm {
   bootId?: string;
   tenant?: string;
   overdue: boolean;
+  /** VM-17: its host does not list it, and that was said. */
+  unseen?: boolean;
   /** Reports in a row that show it unused since it was overdue. */
   proofs: number;
   nics: Map<string, MNic>;
@@ -86,11 +88,11 @@ export interface Need {
   readonly fallback: boolean;
 }
 
-const PASS_THROUGH = ['vfio-pci', 'pci-stub', 'uio_pci_generic', 'igb_uio'];
+const PASS_THROUGH = /vfio|uio|^(?:pci-stub|(?:xen-)?pciback)$/;
 
 /** HOST-7: bound to a driver that passes it through to a guest. */
 export const bound = (report: VfReport): boolean =>
-  report.boundDriver !== undefined && PASS_THROUGH.includes(report.boundDriver);
+  report.boundDriver !== undefined && PASS_THROUGH.test(report.boundDriver);
 
 export const nicKey = (vmId: string, nicId: string): string => `${vmId}/${nicId}`;
 export const vfKey = (hostId: string, vf: string): string => `${hostId} ${vf}`;

@@ -118,6 +118,23 @@ export function foldVm(
       if (nic !== undefined) nic.type = event.data.type;
       return;
     }
+    case 'DriftDetected':
+    case 'DriftResolved': {
+      const { kind, hostId, vmId = '' } = event.data;
+      const vm = known.vms.get(vmId);
+      if (kind !== 'VM_UNSEEN' || vm === undefined) return;
+      vm.unseen = event.type === 'DriftDetected';
+      if (input.type !== 'HostReported') return;
+      // Also when a report releases its VFs, it is not missed any more.
+      const due = vm.state === 'running' && vm.hostId === hostId && known.heldBy(vmId).length > 0;
+      const listed = input.data.vms?.includes(vmId);
+      known.check(
+        'VM-17',
+        vm.unseen ? due && listed === false : !due || listed === true,
+        `${vmId} is ${vm.unseen ? '' : 'no longer '}missed, and its host lists it: ${listed ?? 'it lists none'}`,
+      );
+      return;
+    }
     case 'NicDegraded':
       known.degraded.set(nicKey(event.data.vmId, event.data.nicId), {
         vmId: event.data.vmId,
