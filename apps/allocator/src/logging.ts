@@ -16,6 +16,13 @@ export function createLog(level: LogLevel): Pino {
   );
 }
 
+/** What Node itself warns of, as lines of the log: whoever reads stderr reads JSON. For a whole process. */
+export function logWarnings(log: Pino): void {
+  // Node's own way to say it is a listener too.
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => log.warn({ error: warning }, `Node warns: ${warning.message}`));
+}
+
 /** The pipeline's logger on pino. */
 export const pipelineLogger = (log: Pino): Logger => ({
   debug: (message, facts) => log.debug(facts ?? {}, message),

@@ -1,5 +1,5 @@
 import { readSettings, SettingsError } from '#wire';
-import { createLog } from './logging.js';
+import { createLog, logWarnings } from './logging.js';
 import { runProcess } from './run.js';
 import { startService } from './service.js';
 
@@ -12,5 +12,7 @@ await runProcess(async (asked) => {
       'the allocator needs a NATS server, such as nats://127.0.0.1:4222',
     );
   }
-  return startService(settings, { url: natsUrl, ours: false }, createLog(settings.logLevel), asked);
+  const log = createLog(settings.logLevel);
+  logWarnings(log);
+  return startService(settings, { url: natsUrl, ours: false }, log, asked);
 });

@@ -1,5 +1,9 @@
-import { runProcess } from '#allocator';
+import { createLog, logWarnings, runProcess } from '#allocator';
 import { readSettings } from '#wire';
 import { startStandalone } from './standalone.js';
 
-await runProcess((asked) => startStandalone(readSettings(process.env), asked));
+await runProcess((asked) => {
+  const settings = readSettings(process.env);
+  logWarnings(createLog(settings.logLevel));
+  return startStandalone(settings, asked);
+});
