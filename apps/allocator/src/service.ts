@@ -2,7 +2,7 @@ import { Module, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger as Pino } from 'pino';
-import { ApiModule, QueryResponder, type ApiParts } from '#api';
+import { ApiModule, QueryResponder, refuseOtherHosts, type ApiParts } from '#api';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
@@ -61,7 +61,7 @@ export async function startService(
     const { clusters, dataDir } = settings;
     const auditKey = await readAuditKey(settings);
     const parts = { allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir };
-    const app = await createApp(parts, log);
+    const app = await createApp(parts, log, settings);
     closers.push(() => app.close());
     await listen(app, settings);
     const responder = app.get(QueryResponder);
@@ -86,7 +86,11 @@ export async function startService(
 /** The largest body of a request; an input is smaller still, a plan is a list of them. */
 const MAX_BODY = 1024 * 1024;
 
-async function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> {
+async function createApp(
+  parts: ApiParts,
+  log: Pino,
+  { httpHost, httpAllowedHosts }: Settings,
+): Promise<INestApplication> {
   @Module({ imports: [AllocatorModule, ApiModule.with(parts)] })
   class SchedulerModule {}
   const app = await NestFactory.create<NestExpressApplication>(SchedulerModule, {
@@ -94,6 +98,7 @@ async function createApp(parts: ApiParts, log: Pino): Promise<INestApplication> 
     abortOnError: false,
     bodyParser: false,
   });
+  app.use(refuseOtherHosts(httpHost, httpAllowedHosts));
   app.useBodyParser('json', { limit: MAX_BODY, type: ['application/json', 'application/*+json'] });
   app.disable('x-powered-by');
   return app;

@@ -8,6 +8,7 @@ import { OpenApiController } from './openapi.controller.js';
 import { ProblemFilter } from './problem.js';
 import { QueryController } from './query.controller.js';
 import { QueryResponder } from './query-responder.js';
+import { WrongMethodController } from './wrong-method.controller.js';
 import type { ApiParts } from './queries.js';
 
 /** Queries over NATS and HTTP, commands and live events over HTTP, and the process's health. */
@@ -16,13 +17,14 @@ export class ApiModule {
   static with(parts: ApiParts): DynamicModule {
     return {
       module: ApiModule,
-      // `events` goes before the queries, whose names are open.
+      // `events` goes before the queries, whose names are open; what is left over goes last.
       controllers: [
         HealthController,
         OpenApiController,
         EventsController,
         CommandController,
         QueryController,
+        WrongMethodController,
       ],
       providers: [
         { provide: API_PARTS, useValue: parts },

@@ -23,6 +23,7 @@ const parameter = (
   required = where === 'path',
 ): Json => ({ name, in: where, required, schema, ...(description !== undefined && { description }) });
 
+const OTHER_HOST = problem('The `Host` is none that this API is known as.');
 const CLUSTER = parameter('path', 'cluster', IDENTIFIER);
 
 /**
@@ -32,7 +33,8 @@ const CLUSTER = parameter('path', 'cluster', IDENTIFIER);
 export function openApiDocument(version: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
   const add = (path: string, method: string, operation: Json): void => {
-    paths[path] = { ...paths[path], [method]: operation };
+    const responses = { 403: OTHER_HOST, ...(operation['responses'] as object) };
+    paths[path] = { ...paths[path], [method]: { ...operation, responses } };
   };
   add('/v1/clusters', 'get', {
     operationId: 'clusters',
@@ -212,7 +214,7 @@ function commandOperation({ path, method, type, summary, defaults = {} }: Comman
         content: json(shared('Accepted')),
       },
       400: problem('It cannot be read; nothing was sent.'),
-      403: problem('A page of another site asks.'),
+      403: problem('A page of another site asks, or the `Host` is none that this API is known as.'),
       404: problem('There is no such cluster.'),
       409: problem('The scheduler decided against it: `code` is the refusal, `facts` are behind it.'),
       413: problem('The body is larger than 1 MiB.'),

@@ -82,7 +82,13 @@ export class QueryController {
     @Res() response: Response,
   ): Promise<void> {
     if (Object.hasOwn(QUERIES, name) && QUERIES[name]?.post === true) {
-      throw new Problem(405, 'BAD_REQUEST', `'${name}' takes a JSON body: POST it`, {}, { Allow: 'POST' });
+      throw new Problem(
+        405,
+        'METHOD_NOT_ALLOWED',
+        `'${name}' takes a JSON body: POST it`,
+        {},
+        { Allow: 'POST' },
+      );
     }
     await this.answer(cluster, name, fromAddress(asked), request, response);
   }

@@ -25,6 +25,8 @@ export interface Settings {
   readonly dataDir: string;
   readonly httpHost: string;
   readonly httpPort: number;
+  /** Names that the HTTP API answers to beside loopback; undefined: it depends on where it listens. */
+  readonly httpAllowedHosts?: readonly string[];
   /** Clusters that this instance may lead; undefined: all. */
   readonly clusters?: readonly string[];
   readonly maxClusters: number;
@@ -69,6 +71,7 @@ const VARIABLES = [
   'VF_DATA_DIR',
   'VF_HTTP_HOST',
   'VF_HTTP_PORT',
+  'VF_HTTP_ALLOWED_HOSTS',
   'VF_CLUSTERS',
   'VF_MAX_CLUSTERS',
   'VF_IN_MAX_BYTES',
@@ -144,6 +147,7 @@ export function readSettings(environment: Environment): Settings {
     dataDir: text('VF_DATA_DIR') ?? './data',
     httpHost: readHost(text('VF_HTTP_HOST')),
     httpPort: whole('VF_HTTP_PORT', 8080, 0, 65_535),
+    httpAllowedHosts: readAllowedHosts(text('VF_HTTP_ALLOWED_HOSTS')),
     clusters: readClusters(text('VF_CLUSTERS')),
     maxClusters: whole('VF_MAX_CLUSTERS', 64, 1, 4096),
     inMaxBytes: amount('VF_IN_MAX_BYTES', BYTES.GiB, BYTES, LEAST_BYTES),
@@ -198,6 +202,18 @@ function readReplicas(value = '1'): number {
 function readHost(value = '127.0.0.1'): string {
   if (isIP(value) !== 0 || /^[A-Za-z0-9_.-]+$/.test(value)) return value;
   throw new SettingsError('VF_HTTP_HOST', `'${value}' is not an address or a host's name such as 127.0.0.1`);
+}
+
+function readAllowedHosts(value: string | undefined): readonly string[] | undefined {
+  const hosts = value?.split(',').map((host) => host.trim());
+  for (const host of hosts ?? []) {
+    if (isIP(host) === 0 && !/^[A-Za-z0-9_.-]+$/.test(host))
+      throw new SettingsError(
+        'VF_HTTP_ALLOWED_HOSTS',
+        `'${host}' is not an address or a host's name, without a port, such as vf.example`,
+      );
+  }
+  return hosts;
 }
 
 function readEventLog(value = 'sqlite:'): EventLogSetting {
