@@ -112,6 +112,10 @@ export class ClusterProjection {
     }
     if (released !== undefined) {
       rows.finishAllocation(id, positionOf(released.allocationId), position, at, released.reason);
+      // What it is left with, a scrub or a stranger, is its own from now on (SCRUB-1, HOST-7).
+      const { hostId, vf: address } = released;
+      const vf = this.state.hosts.get(hostId)?.vfs.get(address);
+      if (vf !== undefined && ownState(vf) !== 'free') touched.vf(released);
     }
     for (const hostId of touched.inventories.keys()) this.writeInventory(hostId, position);
     for (const hostId of touched.hosts) this.writeHost(hostId, position);

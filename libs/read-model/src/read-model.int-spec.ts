@@ -17,6 +17,7 @@ import {
 } from '#domain';
 import { MemoryLog } from '#log';
 import { anyHistory, runsOf, saneHistories } from '../../domain/src/testing/arbitraries.js';
+import { allocationId } from '../../domain/src/naming.js';
 import { ReadModel } from './read-model.js';
 import { mentioning, note, told } from './testing/naive-fold.js';
 import { writeHistory, writeInputs, type Written } from './testing/written-log.js';
@@ -210,6 +211,46 @@ describe('at random positions of random histories, the tables answer as', () => 
       const vfs = [...(replayed(shared, position).hosts.get('h0')?.vfs.values() ?? [])].map(viewVf);
       expect(await ask('groups', 'vfs', { hostId: 'h0' }, position)).toEqual({ vfs: json(vfs) });
     }
+  });
+
+  test('the pure readers do of a VF that an operator took from a VM which still uses it', async () => {
+    const cluster = 'taken';
+    const report = (seq: number, usedByVmId?: string): object => ({
+      hostId: 'h0',
+      bootId: 'b',
+      seq,
+      iommu: { enabled: true, ready: true },
+      interruptRemapping: true,
+      pfs: [
+        {
+          pciAddress: '0000:82:00.0',
+          ifname: 'em1',
+          link: 'up',
+          totalVfs: 8,
+          vfs: [{ pciAddress: '0000:82:10.0', index: 0, ...(usedByVmId && { usedByVmId }) }],
+        },
+      ],
+    });
+    const inputs = [
+      ['HostReported', report(1)],
+      ['VmStartRequested', { vmId: 'vm1', nics: [{ nicId: 'n0' }] }],
+      ['VmStarted', { vmId: 'vm1' }],
+      ['HostReported', report(2, 'vm1')],
+      [
+        'AllocationReleaseRequested',
+        { hostId: 'h0', allocationId: allocationId(cluster, 2, `${cluster}:1`), reason: 'stuck' },
+      ],
+    ].map(
+      ([type, data], index) =>
+        ({ id: String(index), type, data, time: Date.UTC(2026, 0, 1) + index * 1000 }) as unknown as Input,
+    );
+    const taken = await writeInputs(log, cluster, inputs);
+    expect(taken.events.at(-1)?.type).toBe('AllocationReleaseDone');
+    model.follow(cluster);
+    await model.until(cluster, taken.events.length, 20_000);
+    const vfs = [...(replayed(taken, taken.events.length).hosts.get('h0')?.vfs.values() ?? [])].map(viewVf);
+    expect(vfs).toMatchObject([{ state: 'unavailable' }]);
+    expect(await ask(cluster, 'vfs', { hostId: 'h0' })).toEqual({ vfs: json(vfs) });
   });
 
   test('the events themselves say: history, by VM, host, PF, VF and type', async () => {

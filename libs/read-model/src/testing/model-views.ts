@@ -49,13 +49,15 @@ export class ModelViews {
 
   private pf(host: MHost, pf: MPf): { hostId: string; pf: string } & Record<string, unknown> {
     const split = pf.vfs.size > 0;
+    // With a reboot an order is void, and given anew once the link is up (PF-10): the model does not tell the two apart.
+    const mayWait = pf.work === 'virtualizing' && pf.link === 'down' && !pf.lost;
     const state = pf.lost
       ? 'lost'
       : (pf.work ?? (split ? 'virtualized' : pf.totalVfs === 0 ? 'not-virtualizable' : 'virtualizable'));
     return {
       hostId: host.id,
       pf: pf.address,
-      state,
+      state: mayWait ? undefined : state,
       link: pf.link,
       totalVfs: pf.totalVfs,
       physicalNetwork: pf.physicalNetwork,

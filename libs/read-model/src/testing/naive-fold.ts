@@ -55,14 +55,14 @@ export function note(events: readonly PlacedEvent[]): Noted {
         break;
       }
       case 'VfReleased': {
-        const { hostId, vf, pf, allocationId, vmId, reason } = data;
+        const { hostId, vf, pf, allocationId, vmId, reason, forced } = data;
         holders.delete(`${hostId} ${vf}`);
         held.set(`${hostId} ${pf}`, (held.get(`${hostId} ${pf}`) ?? 0) - 1);
         const tenancy = tenants.find((one) => one.allocationId === allocationId);
         if (tenancy !== undefined) Object.assign(tenancy, { to: iso(at), reason });
         const rest = [...holders.values()].some((holder) => holder.vmId === vmId);
-        // VM-12, VM-17: nothing of the VM's own ended it, but it is not there any more.
-        if ((reason === 'proved-unused' || reason === 'operator') && !rest) end(vmId);
+        // VM-12: a start that lost its last VF is over. VM-15: a VM that runs goes on.
+        if ((reason === 'proved-unused' || (reason === 'operator' && !forced)) && !rest) end(vmId);
         break;
       }
       case 'VmStartAccepted':
