@@ -50,12 +50,12 @@ export function decideTick(state: State, input: Input<'Tick'>): readonly DomainE
 
 /** VM-10: what the fleet offers, for what became free in another way than by a release. */
 function supplyOfFleet(state: State, lost: ReadonlySet<Host>): Supply {
-  return (hostId, network, taken) => {
+  return (hostId, network, taken, avoided) => {
     const host = state.hosts.get(hostId);
     // A host that is lost with this very tick offers nothing any more.
     if (host === undefined || lost.has(host) || !host.offered.get(network)) return undefined;
     for (const pf of host.pfs.values()) {
-      if (!pf.indexed?.offered || !pf.networks.includes(network)) continue;
+      if (!pf.indexed?.offered || !pf.networks.includes(network) || avoided?.has(pf)) continue;
       for (const slot of pf.free) {
         const vf = pf.vfs[slot] as Vf;
         if (!taken.has(keyOf(vf))) return vf;

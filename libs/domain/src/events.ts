@@ -111,6 +111,8 @@ export interface VmStartAccepted {
    */
   readonly why: { readonly strategy: Strategy; readonly score: number; readonly candidates: number };
   readonly warnings?: readonly string[];
+  /** OUT-6: asked for, and kept to when a NIC of it is promoted. */
+  readonly separatePfs?: boolean;
   readonly bondHints?: string;
   readonly generation?: number;
 }

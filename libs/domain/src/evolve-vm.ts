@@ -38,6 +38,7 @@ const vmOf = (state: State, vmId: string): Vm => {
       overdueSince: undefined,
       endedBy: undefined,
       elsewhere: undefined,
+      separatePfs: undefined,
     };
     state.vms.set(vmId, vm);
     state.generations.delete(vmId);
@@ -233,6 +234,7 @@ export function acceptStart(state: State, data: VmStartAccepted, at: number): vo
   vm.state = 'pending';
   vm.endedBy = undefined;
   vm.bootId = undefined;
+  vm.separatePfs = data.separatePfs === true ? true : undefined;
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   place(state, vm, data.hostId);
   const kept = new Set<string>();
@@ -291,6 +293,7 @@ export function adoptVm(state: State, data: VmAdoptedEvent): void {
   const vm = vmOf(state, data.vmId);
   vm.state = 'running';
   vm.endedBy = undefined;
+  vm.separatePfs = undefined;
   if (data.tenant !== undefined) vm.tenant = data.tenant;
   place(state, vm, data.hostId);
   for (const nic of data.nics) setNic(state, vm, nic);

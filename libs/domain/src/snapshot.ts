@@ -219,6 +219,7 @@ const emptyVm = {
   overdueSince: undefined,
   endedBy: undefined,
   elsewhere: undefined,
+  separatePfs: undefined,
 };
 
 const emptyNic = {

@@ -202,6 +202,8 @@ export interface Vm {
   endedBy: ReleaseReason | undefined;
   /** Reported on this host while it holds VFs on another (VM-14). */
   elsewhere: string | undefined;
+  /** Its VFs shall come from different PFs (OUT-6). */
+  separatePfs: true | undefined;
 }
 
 /** What is observed and not in the log: lost at a take-over without harm (HOST-5). */

@@ -22,7 +22,7 @@ const FIELDS: Partial<Record<EventType, string>> = {
   VfAllocated:
     'allocationId vmId nicId tenant? hostId pf vf vfIndex networkId? physicalNetwork vlanId? mac guestSlot? numaNode? reason',
   VfReleased: 'allocationId vmId nicId tenant? hostId pf vf reason forced',
-  VmStartAccepted: 'vmId hostId nics why warnings? bondHints?',
+  VmStartAccepted: 'vmId hostId nics why warnings? separatePfs? bondHints?',
   VmStartFailed: 'vmId hostId? reason message summary considered truncated? holders?',
   VmNicAttachFailed: 'vmId nicId reason message holders?',
   VmNicDetachFailed: 'vmId nicId reason message',

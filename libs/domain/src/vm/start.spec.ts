@@ -767,3 +767,39 @@ describe('a restart', () => {
 /** Fields that are there and undefined. */
 const optional = (fields: readonly string[]): object =>
   Object.fromEntries(fields.map((field) => [field, undefined]));
+
+describe('a promotion of a VM that asked for separate PFs', () => {
+  const waiting = () =>
+    scenario(reported('h1', { pfs: ports(2, 1) })).given(
+      start('w', { hostId: 'h1' }),
+      start('sp', {
+        hostId: 'h1',
+        separatePfs: true,
+        nics: [{ nicId: 'a', onExhaustion: 'fallback' }, { nicId: 'b' }, { nicId: 'c' }],
+      }),
+      started('sp'),
+    );
+
+  test('[OUT-6 refuses] a VF of a PF that it has a VF of, at a release and at a tick', () => {
+    const cluster = waiting();
+    expect(new Set([...cluster.holds('sp')].map((address) => cluster.vf('h1', address).pf)).size).toBe(2);
+    cluster.takenOver().when(stopped('w')).thenTypes('VfReleased', 'VmStopped');
+    cluster.when(say('Tick', {})).thenNothing();
+  });
+
+  test('[OUT-6 acts] one of a PF that it lets go with the same decision, or of a third, serves', () => {
+    const cluster = waiting();
+    cluster
+      .when(say('VmNicDetachRequested', { vmId: 'sp', nicId: 'b' }))
+      .thenTypes('VfReleased', 'VfAllocated', 'NicPromoted', 'VmNicDetached');
+    expect(new Set([...cluster.holds('sp')].map((address) => cluster.vf('h1', address).pf)).size).toBe(2);
+  });
+
+  test('[OUT-6 quiet] a VM that did not ask is promoted to any', () => {
+    const cluster = scenario(reported('h1', { pfs: ports(2) })).given(
+      start('w'),
+      start('vm1', { nics: [nic('a', { onExhaustion: 'fallback' }), nic('b')] }),
+    );
+    cluster.when(stopped('w')).thenTypes('VfReleased', 'VfAllocated', 'NicPromoted', 'VmStopped');
+  });
+});

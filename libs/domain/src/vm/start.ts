@@ -74,6 +74,7 @@ export function decideStart(state: State, vm: Vm | undefined, input: StartInput)
         nics,
         why: { strategy: strategyOf(state, input), score, candidates },
         ...(warnings.length === 0 ? undefined : { warnings }),
+        ...(data.separatePfs === true ? { separatePfs: true } : undefined),
         ...(data.separatePfs === true && placement.vfs.size > 1 ? { bondHints: BOND_HINTS } : undefined),
       },
       data.generation,

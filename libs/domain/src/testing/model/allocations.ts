@@ -77,6 +77,12 @@ function promoted(known: Known, input: Input, data: VfAllocated, pf: MPf | undef
   const who = nicKey(data.vmId, data.nicId);
   known.check('VM-10', known.promotion, `${who} was promoted against the policy`);
   known.check('VM-10', known.degraded.has(who), `${who} was promoted and was not degraded`);
+  const beside = known.heldBy(data.vmId).filter((held) => held.pf === data.pf);
+  known.check(
+    'OUT-6',
+    known.vms.get(data.vmId)?.separate !== true || beside.length === 1,
+    `${who} was promoted to ${data.pf}, of which its VM has a VF already`,
+  );
   const leaving =
     input.type === 'VmStopped' || input.type === 'VmStartAborted' || input.type === 'VmDestroyed';
   for (const [key, { vmId, nicId }] of known.degraded) {

@@ -73,6 +73,8 @@ export interface MVm {
   bootId?: string;
   tenant?: string;
   overdue: boolean;
+  /** OUT-6. */
+  separate?: boolean;
   /** VM-17: its host does not list it, and that was said. */
   unseen?: boolean;
   /** Reports in a row that show it unused since it was overdue. */
@@ -182,8 +184,10 @@ export class Known {
   }
 
   fitsNic(vmId: string, nicId: string, pf: MPf): boolean {
-    const nic = this.vms.get(vmId)?.nics.get(nicId);
+    const vm = this.vms.get(vmId);
+    const nic = vm?.nics.get(nicId);
     if (nic === undefined) return false;
+    if (vm?.separate === true && this.heldBy(vmId).some((held) => held.pf === pf.address)) return false;
     const name = this.nameFor(nic);
     return name !== undefined && pf.names.includes(name);
   }

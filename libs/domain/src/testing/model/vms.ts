@@ -75,6 +75,7 @@ export function foldVm(
         `${vmId} was adopted without being the holder of exactly its VFs`,
       );
       const vm = known.vmFor(vmId, hostId);
+      vm.separate = false;
       vm.state = 'running';
       vm.hostId = hostId;
       vm.tenant = tenant ?? vm.tenant;
@@ -233,6 +234,7 @@ function startAccepted(
     );
   const vm = known.vmFor(vmId, hostId);
   vm.state = 'pending';
+  vm.separate = asked.separatePfs === true;
   vm.hostId = hostId;
   vm.bootId = undefined;
   vm.tenant = data.tenant ?? vm.tenant;
