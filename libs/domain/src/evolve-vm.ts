@@ -152,8 +152,9 @@ export function releaseVf(state: State, data: VfReleased, at: number): void {
     const { macBefore } = allocation;
     mark(vf, { scrub: { allocationId: allocation.id, since: at, overdue: false }, macBefore });
   }
-  // VM-18; a NIC that may fall back is degraded instead, by an event of its own.
-  if (data.forced && vm.state !== 'stopped') nic.detachedByForce = true;
+  // VM-18: what its VM's own end took is not taken by force, and that end says so at once. A NIC that may fall
+  // back is degraded instead, by an event of its own.
+  nic.detachedByForce = vm.state !== 'stopped';
   // HOST-7: a VM that runs on, and is shown to use the VF, is a stranger to it from now on.
   if (data.reason === 'operator' && data.forced && vf.report.usedByVmId !== undefined)
     mark(vf, { stranger: true });
@@ -249,6 +250,10 @@ export function acceptStart(state: State, data: VmStartAccepted, at: number): vo
 
 export function startVm(state: State, data: VmStartedEvent): void {
   const vm = vmOf(state, data.vmId);
+  // VM-12: what was taken before a late word that it runs.
+  if (vm.state !== 'running')
+    for (const nic of vm.nics.values())
+      if (nic.type === 'vf' && nic.allocation === undefined && !nic.degraded) nic.detachedByForce = true;
   vm.state = 'running';
   vm.endedBy = undefined;
   vm.overdueSince = undefined;

@@ -145,7 +145,6 @@ export interface VmView {
 export function viewVm(vm: Vm): VmView {
   const nics = [...vm.nics.values()].map((nic): NicView => {
     const { allocation } = nic;
-    const running = vm.state !== 'stopped';
     return {
       nicId: nic.id,
       type: nic.type,
@@ -156,7 +155,7 @@ export function viewVm(vm: Vm): VmView {
             ? 'vnic'
             : nic.degraded
               ? 'degraded'
-              : nic.detachedByForce || running
+              : nic.detachedByForce
                 ? 'detached-by-force'
                 : 'stopped',
       mac: nic.mac,

@@ -292,7 +292,7 @@ function connectionsOf(vm: Vm): string {
     if (nic.allocation !== undefined) connections.push(positionOf(nic.allocation.id));
     else if (nic.type === 'vnic') connections.push('n');
     else if (nic.degraded) connections.push('d');
-    else connections.push(nic.detachedByForce || vm.state !== 'stopped' ? 'f' : 's');
+    else connections.push(nic.detachedByForce ? 'f' : 's');
   }
   return connections.join(',');
 }

@@ -1,32 +1,52 @@
-import { Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, HolderRef, StartedNic } from '../events.js';
 import { isStranger } from '../hardware.js';
-import type { Input } from '../inputs.js';
+import type { AdoptedNic, Input } from '../inputs.js';
 import { MAX_NICS_PER_VM } from '../limits.js';
 import { planNics, isRefusal, startedNic } from '../nic-plan.js';
 import type { RefusalCode } from '../refusal-codes.js';
 import type { State, Vf, Vm } from '../state.js';
+import { ignoreVm } from './lifecycle.js';
+
+type AdoptedInput = Input<'VmAdopted'>;
+
+const rejectAdopted = (
+  { type, data: { vmId, generation } }: AdoptedInput,
+  reason: RefusalCode,
+  message: string,
+  holders?: readonly HolderRef[],
+): readonly DomainEvent[] => [
+  {
+    type: 'InputRejected',
+    data: withGeneration({ type, ...refusal(reason, message, holders), vmId, reason }, generation),
+  },
+];
+
+/**
+ * VM-19: a VM that is known to be started is not adopted. A word that says exactly what is known of it changes
+ * nothing; any other contradicts.
+ */
+export function decideAdoptedAgain(state: State, vm: Vm, input: AdoptedInput): readonly DomainEvent[] {
+  const { vmId, hostId, tenant = vm.tenant, nics } = input.data;
+  const isKnown = ({ nicId, vf, mac, networkId }: AdoptedNic): boolean => {
+    const nic = vm.nics.get(nicId);
+    const isSame = nic?.allocation?.vf.report.pciAddress === vf && nic.mac === mac;
+    return isSame && (networkId === undefined || networkId === nic.networkId);
+  };
+  if (hostId === vm.hostId && tenant === vm.tenant && nics.length === vm.held && nics.every(isKnown))
+    return ignoreVm('already-running')(state, vm, input);
+  const elsewhere = hostId !== vm.hostId;
+  const said = elsewhere ? `not on host ${hostId}` : 'and not with what it is said to have';
+  const message = `VM ${vmId} is ${vm.state} on host ${vm.hostId} with ${vm.held} VFs, ${said}: stop it, or mend the report`;
+  const holders = allocationsOf(vm).map(holderOf);
+  return rejectAdopted(input, elsewhere ? 'VM_RUNNING_ELSEWHERE' : 'VM_RUNNING', message, holders);
+}
 
 /** VM-19: a VM that runs with VFs becomes the holder of exactly those, or is refused as a whole. */
-export function decideAdopted(
-  state: State,
-  vm: Vm | undefined,
-  input: Input<'VmAdopted'>,
-): readonly DomainEvent[] {
+export function decideAdopted(state: State, vm: Vm | undefined, input: AdoptedInput): readonly DomainEvent[] {
   const { vmId, hostId, tenant = vm?.tenant, generation } = input.data;
-  const reject = (
-    reason: RefusalCode,
-    message: string,
-    holders?: readonly HolderRef[],
-  ): readonly DomainEvent[] => [
-    {
-      type: 'InputRejected',
-      data: withGeneration(
-        { type: input.type, ...refusal(reason, message, holders), vmId, reason },
-        generation,
-      ),
-    },
-  ];
+  const reject = (reason: RefusalCode, message: string, holders?: readonly HolderRef[]) =>
+    rejectAdopted(input, reason, message, holders);
   const host = state.hosts.get(hostId);
   if (host === undefined) return reject('HOST_UNKNOWN', `host ${hostId} has never reported`);
   if (host.fenced) return reject('HOST_LOST', `host ${hostId} is fenced: nothing runs there`);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { AdoptedNic, VmAdopted } from '../inputs.js';
 import { viewVf, viewVm } from '../views.js';
 import {
   allocated,
@@ -703,11 +704,48 @@ describe('adoption', () => {
       .thenRefused('NIC_EXISTS');
   });
 
-  test('[VM-19 quiet] a VM that runs already is not adopted again', () => {
-    const cluster = living().given(start('vm1', { nics: [nic()] }));
+  test('[VM-19 quiet] a word on a VM that runs already, and says what is known', () => {
+    const cluster = living().given(adopt());
+    const held = cluster.holds('vm1');
     cluster.when(adopt()).thenIgnored('already-running');
-    cluster.given(started('vm1')).when(adopt()).thenIgnored('already-running');
-    expect(cluster.holds('vm1')).toEqual([vfAddress('em1', 1)]);
+    expect(cluster.holds('vm1')).toEqual(held);
+  });
+
+  test('[VM-19 refuses] a word on a VM that runs already, and says anything else', () => {
+    const said = (fields: Partial<VmAdopted>) =>
+      say('VmAdopted', { ...(adopt().data as VmAdopted), ...fields });
+    const cluster = living().given(adopt(), reported('h2', { pfs: ports(1) }));
+    const { nics } = adopt().data as VmAdopted;
+    const [first] = nics as [AdoptedNic, ...AdoptedNic[]];
+    const held = cluster.holds('vm1');
+    for (const other of [
+      { nics: [] },
+      { nics: [...nics, { nicId: 'eth9', vf: vfAddress('em1', 1), mac: '52:54:00:00:00:09' }] },
+      { nics: [{ ...first, vf: vfAddress('em1', 1) }, ...nics.slice(1)] },
+      { nics: [{ ...first, mac: '52:54:00:00:00:09' }, ...nics.slice(1)] },
+      { nics: [{ ...first, networkId: 'net2' }, ...nics.slice(1)] },
+      { tenant: 'somebody-else' },
+    ])
+      cluster.when(said(other)).thenRefused('VM_RUNNING');
+    cluster.when(said({ hostId: 'h2' })).thenRefused('VM_RUNNING_ELSEWHERE');
+    expect((cluster.events[0]?.data as { holders: object[] }).holders).toHaveLength(held.length);
+    expect(cluster.holds('vm1')).toEqual(held);
+
+    const pending = living().given(start('vm1', { nics: [nic()] }));
+    pending.when(adopt()).thenRefused('VM_RUNNING');
+    expect(pending.vm('vm1').state).toBe('pending');
+  });
+
+  test('[VM-18 quiet] an old NIC that an adoption does not name was not taken by force', () => {
+    const cluster = living().given(
+      start('vm1', { nics: [nic('old', { physicalNetwork: 'em2' })] }),
+      stopped('vm1'),
+      adopt(),
+    );
+    cluster.takenOver();
+    const states = viewVm(cluster.vm('vm1')).nics.map(({ nicId, state }) => [nicId, state]);
+    expect(states).toContainEqual(['old', 'stopped']);
+    expect(states).toContainEqual(['eth0', 'vf']);
   });
 
   test('[VM-19 acts] [OUT-4 acts] the VLAN of a network that is defined is told', () => {

@@ -89,8 +89,9 @@ const CELLS: { readonly [T in VmInputType]: { readonly [S in VmState]: readonly 
   },
   VmAdopted: {
     unknown: ['VfAllocated', 'VmAdopted'],
-    pending: ['InputIgnored'],
-    running: ['InputIgnored'],
+    // Of another VF than it has.
+    pending: ['InputRejected'],
+    running: ['InputRejected'],
     stopped: ['VfAllocated', 'VmAdopted'],
   },
   VmNicAttachRequested: {

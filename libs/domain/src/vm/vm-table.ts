@@ -2,7 +2,7 @@ import { refusal, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input, VmInputType } from '../inputs.js';
 import type { KnownVmState, State, Vm, VmState } from '../state.js';
-import { decideAdopted } from './adoption.js';
+import { decideAdopted, decideAdoptedAgain } from './adoption.js';
 import {
   decideEnd,
   decideMigrated,
@@ -107,8 +107,8 @@ export const VM_TABLE: { readonly [T in VmInputType]: Row<T> } = {
   VmMigrated: { unknown: ignoreVm('unknown'), ...known(decideMigrated) },
   VmAdopted: {
     unknown: decideAdopted,
-    pending: ignoreVm('already-running'),
-    running: ignoreVm('already-running'),
+    pending: decideAdoptedAgain,
+    running: decideAdoptedAgain,
     stopped: decideAdopted,
   },
   VmNicAttachRequested: { unknown: refuseUnknown, ...known(decideAttach) },
