@@ -381,7 +381,11 @@ const FOLDS: Readonly<Record<string, (moment: Moment) => Promise<void>>> = {
   // These two are about all of a history: an outcome that was once given stays.
   outcome: async (moment) => {
     const { history, pick } = moment;
-    const { input, events } = pick(history.decisions) as Written['decisions'][number];
+    const { id } = (pick(history.decisions) as Written['decisions'][number]).input;
+    // An input that left no event is not remembered: its id may be used again.
+    const ofId = history.decisions.filter((one) => one.input.id === id);
+    const { input, events } =
+      ofId.findLast((one) => one.events.length > 0) ?? (ofId[0] as (typeof ofId)[number]);
     const answer = await ask({ ...moment, at: {} }, 'outcome', { id: input.id });
     const [last] = cloudEvents(
       history.cluster,
