@@ -11,17 +11,9 @@ import { vfCommands } from './commands/vf.js';
 import { vmCommands } from './commands/vm.js';
 import { completionScript } from './completion.js';
 import { Ended, EXIT, EXIT_HELP, exitCodeOf, UsageError } from './exit-codes.js';
+import type { Run } from './run.js';
 import { Session, type GlobalOptions } from './session.js';
 import type { Terminal } from './terminal.js';
-
-type Action<Options> = (
-  session: Session,
-  words: readonly (string | undefined)[],
-  options: Options,
-) => Promise<void>;
-
-/** Makes a commander action of one that works with a session. */
-export type Run = <Options extends object>(action: Action<Options>) => (...args: unknown[]) => Promise<void>;
 
 const EXAMPLES = `
 Where it asks: --server, else VFCTL_NATS_URL and VFCTL_HTTP_URL, else nats://127.0.0.1:4222 and http://127.0.0.1:8080.

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import type { Availability, OutgoingEvent } from '#client';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { fleetTable, plannedRow } from '../tables.js';
 import { table } from '../terminal.js';
 

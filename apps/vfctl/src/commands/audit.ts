@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { VfError } from '#client';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 
 interface Verification {
   readonly ok: boolean;

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { VfError, type DeadLetterOnRecord, type OutgoingEvent } from '#client';
 import { several, wholeNumber } from '../arguments.js';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { timelineRow } from '../tables.js';
 import { oneLine, table } from '../terminal.js';
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { HostView } from '#client';
 import { wholeNumber } from '../arguments.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { pfTable } from '../tables.js';
 import { table } from '../terminal.js';
 

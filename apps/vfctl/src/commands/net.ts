@@ -1,7 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { L2Type, L3Kind } from '#client';
 import { wholeNumber } from '../arguments.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { table } from '../terminal.js';
 
 type Network = Readonly<Record<string, unknown>>;

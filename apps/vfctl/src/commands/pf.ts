@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { HolderRef, OutgoingEvent, PfView } from '#client';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { wholeNumber } from '../arguments.js';
 import { fleetTable, pfTable, plannedRow } from '../tables.js';
 import type { Session } from '../session.js';

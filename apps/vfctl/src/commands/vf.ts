@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { wholeNumber } from '../arguments.js';
 import type { VfView } from '#client';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import { addressOf } from '../session.js';
 import { table } from '../terminal.js';
 

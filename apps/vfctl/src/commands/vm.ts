@@ -3,7 +3,7 @@ import { VfError, type NicSpec, type OutgoingEvent, type VmView } from '#client'
 import { several, wholeNumber } from '../arguments.js';
 import { Ended, EXIT, UsageError } from '../exit-codes.js';
 import { interfaceXml } from '../libvirt.js';
-import type { Run } from '../program.js';
+import type { Run } from '../run.js';
 import type { Session } from '../session.js';
 import { plannedRow } from '../tables.js';
 import { oneLine, table } from '../terminal.js';
