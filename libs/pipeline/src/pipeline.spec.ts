@@ -657,6 +657,74 @@ describe('the pipeline over memory ports', () => {
     await world.until('purged', () => world.server.inputInfo().firstSequence > 10);
   });
 
+  it('the last input that was taken stays in VF_IN: by it the next leader knows the stream again', async () => {
+    await begin();
+    await started(world.allocator());
+    // Nobody ticks without hosts.
+    for (const vmId of ['vm-1', 'vm-2', 'vm-3']) await world.publish('VmStopped', { vmId });
+    await world.until('three are out', () => world.out().length === 3);
+    world.clock.advance(61_000);
+    await world.publish('VmStopped', { vmId: 'vm-4' });
+    await world.until('the fourth is out', () => world.out().length === 4);
+    await world.until('purged', () => world.server.inputInfo().firstSequence > 1);
+    expect(world.server.inputInfo()).toMatchObject({ firstSequence: 4, lastSequence: 4 });
+  });
+
+  it('a snapshot of what is decided ahead waits until that is durable', async () => {
+    await begin();
+    const log = world.log;
+    const allocator = world.allocator({ log });
+    await started(allocator);
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('the first is out', () => world.out().length === 1);
+    const decided = (position: number) => () => {
+      const status = allocator.status.get(CLUSTER);
+      return status?.role === 'leader' && status.position === position;
+    };
+    world.clock.jump(400_000);
+    const letSecondGo = log.holdAppends();
+    await world.publish('VmStopped', { vmId: 'vm-2' });
+    await world.until('the second is decided', decided(2));
+    await world.publish('VmStopped', { vmId: 'vm-3' });
+    await world.until('the third is decided ahead', decided(3));
+    letSecondGo();
+    const letThirdGo = log.holdAppends();
+    await world.until('the second is out', () => world.out().length === 2);
+    for (let round = 0; round < 20; round++) await turn();
+    expect(await log.snapshots(CLUSTER)).toEqual([]);
+    letThirdGo();
+    await world.until('a snapshot', async () => (await log.snapshots(CLUSTER)).length === 1);
+    expect((await log.snapshots(CLUSTER))[0]).toMatchObject(await log.head(CLUSTER));
+  });
+
+  it('[OUT-3 acts] what an input says of its correlation and trace goes out with each event of its decision', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await world.raw(
+      'vf.in.default.vm.vm-1.VmStartRequested',
+      JSON.stringify({
+        specversion: '1.0',
+        id: 'start-1',
+        source: '/test',
+        type: 'VmStartRequested',
+        time: '2026-11-22T00:00:00Z',
+        correlationid: 'job-7',
+        traceparent,
+        data: start('vm-1'),
+      }),
+    );
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    const said = world.out().map(({ causationid, correlationid, traceparent: trace }) => ({
+      causationid,
+      correlationid,
+      trace,
+    }));
+    const ofStart = { causationid: 'start-1', correlationid: 'job-7', trace: traceparent };
+    expect(said).toEqual([expect.objectContaining({ causationid: 'input-1' }), ofStart, ofStart]);
+  });
+
   it('a new cluster is led from its first event on, up to the most that is allowed', async () => {
     await begin();
     await started(world.allocator({ maxClusters: 2 }));
