@@ -577,11 +577,11 @@ const PIPELINE: readonly Mutant[] = [
     replace: 'if (error',
   },
   {
-    name: 'relay-forgets-what-did-not-fit-in-memory',
+    name: 'relay-reads-on-behind-a-gap',
     breaks: 'OUT-3',
     file: 'libs/pipeline/src/relay.ts',
-    find: 'if (this.waiting[0]?.position === next)',
-    replace: 'if (this.waiting[0] !== undefined)',
+    find: 'for await (const records of log.read(cluster, next, { inputs: false })) {',
+    replace: 'for await (const records of log.read(cluster, next + 1, { inputs: false })) {',
   },
   {
     name: 'stream-made-with-the-wrong-first-position',
