@@ -577,13 +577,6 @@ const PIPELINE: readonly Mutant[] = [
     replace: 'if (error',
   },
   {
-    name: 'relay-reads-on-behind-a-gap',
-    breaks: 'OUT-3',
-    file: 'libs/pipeline/src/relay.ts',
-    find: 'for await (const records of log.read(cluster, next, { inputs: false })) {',
-    replace: 'for await (const records of log.read(cluster, next + 1, { inputs: false })) {',
-  },
-  {
     name: 'stream-made-with-the-wrong-first-position',
     breaks: 'OUT-3',
     file: 'libs/pipeline/src/relay.ts',
