@@ -215,11 +215,16 @@ export interface NetworkRemovalRequested {
 
 /** A known limit of a kind of hardware (PF-12): what a person is told of it. */
 export interface HardwareLimit {
-  /** Part of the PF's model or driver by which it is recognised; case does not matter. */
+  /**
+   * Part of the PF's model, driver or ids (`vendorId:deviceId`) by which it is recognised; case does not matter.
+   */
   readonly match: string;
   /** Said when such a PF is split. */
   readonly onSplit?: string;
-  /** Guest systems with which its VFs are unreliable, as parts of `guestOs`, and what to say at their start. */
+  /**
+   * Guest systems with which its VFs are unreliable, as parts of `guestOs` (` win`: of a word that
+   * begins so), and what to say at their start.
+   */
   readonly guests?: { readonly match: readonly string[]; readonly warning: string };
 }
 

@@ -204,7 +204,7 @@ export function matchOnHost(
       return true;
     };
     const had = own[need] as number;
-    if (had !== -1 && !isFar(pfs[had] as Pf, request) && take(had)) return true;
+    if (had !== -1 && distance(pfs[had] as Pf, request) === 0 && take(had)) return true;
     for (const index of pfs.keys()) if (take(index)) return true;
     for (const [index, pf] of pfs.entries()) {
       if (seen.has(index) || !pf.networks.includes(network)) continue;
@@ -244,9 +244,9 @@ function lastPf(host: Host, { last }: Need): Pf | undefined {
   return last?.hostId === host.id ? host.vfs.get(last.vf)?.pf : undefined;
 }
 
-/** Whether another NUMA node was asked for. */
-const isFar = (pf: Pf, { numaNode }: Pick<PlacementRequest, 'numaNode'>): boolean =>
-  numaNode !== undefined && pf.report.numaNode !== numaNode;
+/** How far a PF is from the NUMA node that was asked for: one that has none is nearer than one on another. */
+const distance = ({ report }: Pf, { numaNode }: Pick<PlacementRequest, 'numaNode'>): number =>
+  numaNode === undefined || report.numaNode === numaNode ? 0 : report.numaNode === undefined ? 1 : 2;
 
 const isAny = (need: Need | undefined): boolean => need?.network === ANY_NETWORK;
 
@@ -281,8 +281,7 @@ function servingPfs(host: Host, request: Pick<PlacementRequest, 'strategy' | 'nu
   const direction = request.strategy === 'pack' ? 1 : -1;
   // The map is in order of address, and the sort is stable.
   return pfs.sort(
-    (a, b) =>
-      Number(isFar(a, request)) - Number(isFar(b, request)) || direction * (a.free.size - b.free.size),
+    (a, b) => distance(a, request) - distance(b, request) || direction * (a.free.size - b.free.size),
   );
 }
 

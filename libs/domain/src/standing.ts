@@ -6,6 +6,13 @@ import type { Host, Pf, Vf } from './state.js';
 export const isHostReady = (host: Host): boolean =>
   host.iommu.enabled && host.iommu.ready && (host.interruptRemapping || host.unsafeInterruptsAllowed);
 
+/** HOST-1, HOST-2: which of the facts is missing, said of the host by name. */
+export function whyNotReady({ id, iommu }: Host): string {
+  if (!iommu.enabled) return `host ${id} has its IOMMU switched off`;
+  if (!iommu.ready) return `host ${id} has its IOMMU enabled but not ready: reboot pending or firmware off`;
+  return `host ${id} has no interrupt remapping, and unsafe interrupts are not allowed`;
+}
+
 /** Why a host takes no VM at all. */
 export function hostObstacle(host: Host): 'HOST_LOST' | 'HOST_CORDONED' | undefined {
   if (host.fenced || host.lostSince !== undefined) return 'HOST_LOST';

@@ -449,6 +449,33 @@ describe('what the rules of a PF refuse, and what they leave alone', () => {
     expect(cluster.state.policy.hardwareLimits).toEqual([{ match: 'BNX2X' }]);
   });
 
+  test.each([
+    'windows',
+    'Win10',
+    'win2k22',
+    'Windows Server 2022',
+    'http://microsoft.com/win/2k19',
+    'MSWindows',
+  ])(
+    '[PF-12 acts] the guest system %s is known, on hardware that says its model, its driver or its ids only',
+    (guestOs) => {
+      const ids = { model: undefined, driver: undefined, vendorId: '14e4', deviceId: '168E' };
+      for (const fields of [{ model: 'NetXtreme II BCM57810' }, { driver: 'bnx2x' }, ids]) {
+        const cluster = scenario(reported('h1', { pfs: [port('em1', 1, fields)] }));
+        cluster.when(start('vm1', { guestOs }));
+        expect(cluster.events.at(-1)?.data).toMatchObject({
+          warnings: ['VFs of BCM57810 (bnx2x) are unreliable with Windows guests'],
+        });
+      }
+    },
+  );
+
+  test.each(['darwin', 'Darwin20', 'linux', 'netwin'])('[PF-12 quiet] the guest system %s', (guestOs) => {
+    const cluster = scenario(reported('h1', { pfs: [port('em1', 1, { driver: 'bnx2x' })] }));
+    cluster.when(start('vm1', { guestOs }));
+    expect(cluster.events.at(-1)?.data).not.toHaveProperty('warnings');
+  });
+
   test('[PF-12 quiet] other hardware, and a guest that is not named, get no warnings', () => {
     const cluster = zstack().given(order(2));
     expect(cluster.events[0]?.data).not.toHaveProperty('warnings');

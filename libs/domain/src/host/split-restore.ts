@@ -3,7 +3,7 @@ import type { DomainEvent, HolderRef, Refusal } from '../events.js';
 import type { Input } from '../inputs.js';
 import { MAX_VFS_PER_HOST } from '../limits.js';
 import type { RefusalCode } from '../refusal-codes.js';
-import { isHostReady, pfState } from '../standing.js';
+import { isHostReady, pfState, whyNotReady } from '../standing.js';
 import type { Host, Pf, State } from '../state.js';
 import { letGo } from '../vm/lifecycle.js';
 import { ignoreHost, rejectHost } from './facts.js';
@@ -86,13 +86,6 @@ const vfsOfOthers = (pf: Pf): number => {
     if (other !== pf) vfs += other.work === 'virtualizing' ? (other.wanted ?? 0) : other.vfs.length;
   return vfs;
 };
-
-/** HOST-1, HOST-2: which of the facts is missing. */
-function whyNotReady({ id, iommu }: Host): string {
-  if (!iommu.enabled) return `host ${id} has its IOMMU switched off`;
-  if (!iommu.ready) return `host ${id} has its IOMMU enabled but not ready: reboot pending or firmware off`;
-  return `host ${id} has no interrupt remapping, and unsafe interrupts are not allowed`;
-}
 
 /** PF-11: the other PFs of the bond that are split or being split. */
 const splitInBond = (pf: Pf): readonly Pf[] =>

@@ -1,4 +1,6 @@
 import type { Misfit } from '../placement.js';
+import { whyNotReady } from '../standing.js';
+import type { State } from '../state.js';
 import type { NicPlan } from '../nic-plan.js';
 import type { Obstacle, RefusalCode } from '../refusal-codes.js';
 
@@ -11,8 +13,7 @@ const WHY: Record<Obstacle, string> = {
   PF_LOST: 'the driver of the PF is gone',
   PF_IDENTITY_CHANGED: 'other hardware sits at the address of the PF, and no operator has accepted it',
   HOST_CORDONED: 'the host is cordoned',
-  HOST_NOT_READY:
-    'the IOMMU of the host is not ready: reboot pending or firmware off, or no interrupt remapping',
+  HOST_NOT_READY: 'the hosts are not ready for VFs: no IOMMU, or no interrupt remapping',
   HOST_LOST: 'the host is not heard from, or fenced',
   PF_NOT_VIRTUALIZED: 'the PF is not split into VFs',
   PF_NOT_VIRTUALIZABLE: 'the PF has no SR-IOV',
@@ -20,6 +21,7 @@ const WHY: Record<Obstacle, string> = {
 
 /** A sentence for a person on why a start, or an attach, finds no place (OUT-2). */
 export function explainMisfit(
+  state: State,
   misfit: Misfit,
   asked: { readonly hostId?: string; readonly hosts?: readonly string[] },
   wanted: readonly NicPlan[],
@@ -34,7 +36,21 @@ export function explainMisfit(
         : `none of the ${asked.hosts.length} named hosts`
       : `host ${asked.hostId}`;
   const serves = asked.hostId === undefined ? 'takes' : 'does not take';
-  return `${where} ${serves} ${what}${on}: ${explain(misfit.reason, asked, networks)}`;
+  return `${where} ${serves} ${what}${on}: ${notReady(state, misfit) ?? explain(misfit.reason, asked, networks)}`;
+}
+
+/** HOST-1, HOST-2: the causes, each with the first host that has it. */
+function notReady({ hosts }: State, { reason, considered }: Misfit): string | undefined {
+  if (reason !== 'HOST_NOT_READY') return undefined;
+  const causes = new Map<string, string>();
+  for (const miss of considered) {
+    const host = miss.reason === reason ? hosts.get(miss.hostId) : undefined;
+    if (host === undefined) continue;
+    const why = whyNotReady(host);
+    const cause = why.slice(`host ${host.id}`.length);
+    if (!causes.has(cause)) causes.set(cause, why);
+  }
+  return causes.size === 0 ? undefined : [...causes.values()].join('; ');
 }
 
 function explain(

@@ -103,7 +103,7 @@ export function decideAttach(state: State, vm: Vm, input: AttachInput): readonly
   }
   return attachFailed(
     input,
-    refusal(placement.reason, explainMisfit(placement, { hostId: vm.hostId }, plans)),
+    refusal(placement.reason, explainMisfit(state, placement, { hostId: vm.hostId }, plans)),
     placement,
   );
 }

@@ -803,3 +803,58 @@ describe('a promotion of a VM that asked for separate PFs', () => {
     cluster.when(stopped('w')).thenTypes('VfReleased', 'VfAllocated', 'NicPromoted', 'VmStopped');
   });
 });
+
+describe('a host that is not ready', () => {
+  const CAUSES = [
+    [{ iommu: { enabled: false, ready: false } }, /h1 has its IOMMU switched off$/],
+    [
+      { iommu: { enabled: true, ready: false } },
+      /h1 has its IOMMU enabled but not ready: reboot pending or firmware off$/,
+    ],
+    [{ interruptRemapping: false }, /h1 has no interrupt remapping, and unsafe interrupts are not allowed$/],
+  ] as const;
+
+  test.each(CAUSES)('[HOST-1 refuses] [HOST-2 refuses] a start, and says why: %j', (fields, message) => {
+    for (const where of [{}, { hostId: 'h1' }, { hosts: ['h1'] }]) {
+      const cluster = scenario(reported('h1', { pfs: ports(1), ...fields }));
+      cluster.when(start('vm1', where)).thenRefused('HOST_NOT_READY');
+      expect((cluster.events[0]?.data as { message: string }).message).toMatch(message);
+    }
+  });
+
+  test('[OUT-2 acts] several hosts, each cause once', () => {
+    const cluster = scenario(
+      ...CAUSES.map(([fields], index) => reported(`h${index + 1}`, { pfs: ports(1), ...fields })),
+      reported('h4', { pfs: ports(1), interruptRemapping: false }),
+    );
+    cluster.when(start('vm1')).thenRefused('HOST_NOT_READY');
+    expect((cluster.events[0]?.data as { message: string }).message).toBe(
+      'no host of the cluster takes 1 VF on em1: host h1 has its IOMMU switched off; ' +
+        'host h2 has its IOMMU enabled but not ready: reboot pending or firmware off; ' +
+        'host h3 has no interrupt remapping, and unsafe interrupts are not allowed',
+    );
+  });
+});
+
+describe('NUMA', () => {
+  test('[NET-3 acts] a PF of the asked node comes first, one without a node next, one of another last', () => {
+    const cluster = scenario(
+      reported('h1', {
+        pfs: [
+          port('em1', 1, { numaNode: 0, physicalNetwork: 'net' }),
+          port('em2', 1, { numaNode: undefined, physicalNetwork: 'net' }),
+          port('em3', [{ pciAddress: '0000:06:10.0', index: 0 }], {
+            numaNode: 1,
+            totalVfs: 1,
+            physicalNetwork: 'net',
+          }),
+        ],
+      }),
+    );
+    const pfs = ['vm1', 'vm2', 'vm3'].map((vmId) => {
+      cluster.given(start(vmId, { numaNode: 1, nics: [nic('eth0', { physicalNetwork: 'net' })] }));
+      return cluster.allocation(vmId).vf.pf.report.ifname;
+    });
+    expect(pfs).toEqual(['em3', 'em2', 'em1']);
+  });
+});

@@ -44,7 +44,7 @@ export function decideStart(state: State, vm: Vm | undefined, input: StartInput)
   if ('summary' in placement) {
     return startFailed(
       input,
-      refusal(placement.reason, explainMisfit(placement, input.data, wanted)),
+      refusal(placement.reason, explainMisfit(state, placement, input.data, wanted)),
       placement,
     );
   }

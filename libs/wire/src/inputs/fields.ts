@@ -6,7 +6,7 @@ import { IDENTIFIER, PCI_ADDRESS } from '../formats.js';
 
 /** The formats of wire.md as decorators: one name for each, so that a DTO reads like the contract. */
 
-export const UNICAST_MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/;
+export const UNICAST_MAC = /^(?!00:00:00:00:00:00$)[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 const ALLOCATION_ID = /^[A-Za-z0-9_-]{1,96}$/;
 const RFC3339 =
@@ -75,9 +75,13 @@ export const IsPciAddress = (): PropertyDecorator =>
     '$property must be a PCI address dddd:bb:dd.f in lower-case hexadecimal',
   );
 
-/** Lower case, colon separated, unicast. */
+/** Lower case, colon separated, of one device: no group's, and not all zero. */
 export const IsUnicastMac = (): PropertyDecorator =>
-  matching('isUnicastMac', UNICAST_MAC, '$property must be a unicast MAC, lower case, with colons');
+  matching(
+    'isUnicastMac',
+    UNICAST_MAC,
+    '$property must be a unicast MAC, not all zero, lower case, with colons',
+  );
 
 /** What a VF reports: any MAC, zero included. */
 export const IsMac = (): PropertyDecorator =>

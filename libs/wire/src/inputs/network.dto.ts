@@ -48,13 +48,13 @@ const MAX_SECONDS = 31_536_000;
 
 /** Guest systems with which the VFs of some hardware are unreliable (PF-12). */
 export class GuestLimitDto {
-  /** Parts of `guestOs`; case does not matter. */
+  /** Parts of `guestOs`, with a space before: of a word that begins so; case does not matter. */
   @IsList(32) @IsText(64, true) match!: string[];
   @IsText(512) warning!: string;
 }
 /** PF-12: what a person is told of some hardware. */
 export class HardwareLimitDto implements HardwareLimit {
-  /** Part of the PF's model or driver; case does not matter. */
+  /** Part of the PF's model, driver or ids (`vendorId:deviceId`); case does not matter. */
   @IsText(128) match!: string;
   /** Said when such a PF is split. */
   @MayBeLeftOut() @IsText(512) onSplit?: string;
