@@ -85,6 +85,8 @@ const isFinal = (error: unknown): boolean =>
 export class Allocator {
   private readonly clusters = new Map<string, Cluster>();
   private readonly stopping = new AbortController();
+  /** Whether the default cluster has had an event; before it does, it is there and does not count. */
+  private usesDefault = false;
   private watcher: { close(): Promise<void> } | undefined;
   private orphans: Promise<void> = Promise.resolve();
   private spreading: Promise<void> = Promise.resolve();
@@ -113,9 +115,8 @@ export class Allocator {
     await broker.prepare(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
-    if (this.mayLead(DEFAULT_CLUSTER) && (await log.head(DEFAULT_CLUSTER)).position === 0) {
-      await broker.output.create(DEFAULT_CLUSTER, 1);
-    }
+    this.usesDefault = (await log.head(DEFAULT_CLUSTER)).position > 0;
+    if (this.mayLead(DEFAULT_CLUSTER) && !this.usesDefault) await broker.output.create(DEFAULT_CLUSTER, 1);
     const known = new Set([DEFAULT_CLUSTER, ...(await log.streams())]);
     for (const cluster of known) this.add(cluster);
     this.watcher = await broker.input.watch(({ sequence, subject }) => this.notice(sequence, subject));
@@ -188,8 +189,10 @@ export class Allocator {
       );
       return;
     }
+    if (cluster === DEFAULT_CLUSTER) this.usesDefault = true;
     if (this.clusters.has(cluster) || !this.mayLead(cluster)) return;
-    if (this.clusters.size >= this.options.maxClusters) {
+    const unused = this.clusters.has(DEFAULT_CLUSTER) && !this.usesDefault ? 1 : 0;
+    if (this.clusters.size - unused >= this.options.maxClusters) {
       const most = this.options.maxClusters;
       this.orphan(
         sequence,

@@ -728,11 +728,22 @@ describe('the pipeline over memory ports', () => {
   it('a new cluster is led from its first event on, up to the most that is allowed', async () => {
     await begin();
     await started(world.allocator({ maxClusters: 2 }));
+    await world.publish('HostReported', report(1));
+    await world.until('the default one is used', () => world.types().length === 1);
     await world.publish('HostReported', report(1), { cluster: 'second' });
     await world.until('the second is led', () => world.types('second').length === 1);
     await world.publish('HostReported', report(1), { cluster: 'third' });
     await world.until('the third is put aside', () => world.server.deadLetters('third').length === 1);
     expect(world.server.deadLetters('third')[0]?.reason).toMatch(/VF_MAX_CLUSTERS/);
+  });
+
+  it('the default cluster does not count before its first event', async () => {
+    await begin();
+    await started(world.allocator({ maxClusters: 1 }));
+    await world.publish('HostReported', report(1), { cluster: 'prod' });
+    await world.until('the one cluster is led', () => world.types('prod').length === 1);
+    await world.publish('HostReported', report(1), { cluster: 'other' });
+    await world.until('another is put aside', () => world.server.deadLetters('other').length === 1);
   });
 
   it('take-over at once after a clean stop', async () => {
