@@ -269,7 +269,7 @@ export interface PfVirtualizedEvent extends PfRef {
   readonly warnings?: readonly string[];
 }
 export interface PfVirtualizationFailedEvent extends PfRef {
-  readonly reason: string;
+  readonly reason?: string;
   readonly numVfs?: number;
 }
 export interface PfRestoreOrdered extends PfRef {
@@ -277,7 +277,7 @@ export interface PfRestoreOrdered extends PfRef {
 }
 export interface PfRestoreRejected extends Refusal, PfRef {}
 export interface PfRestoreFailedEvent extends PfRef {
-  readonly reason: string;
+  readonly reason?: string;
 }
 
 export interface VfScrubRequested extends PfRef {
@@ -310,7 +310,7 @@ export interface ScrubOverdue {
 export interface AllocationReleaseDone {
   readonly hostId: string;
   readonly allocationId: string;
-  readonly reason: string;
+  readonly reason?: string;
 }
 export interface AllocationReleaseRejected extends Refusal {
   readonly hostId: string;

@@ -165,7 +165,7 @@ export interface PfVirtualized extends PfInput {
   readonly vfs: readonly VfReport[];
 }
 export interface PfVirtualizationFailed extends PfInput {
-  readonly reason: string;
+  readonly reason?: string;
   readonly numVfs?: number;
 }
 export interface PfRestoreRequested extends PfInput {
@@ -173,7 +173,7 @@ export interface PfRestoreRequested extends PfInput {
 }
 export type PfRestored = PfInput;
 export interface PfRestoreFailed extends PfInput {
-  readonly reason: string;
+  readonly reason?: string;
 }
 export type PfDriverLost = PfInput;
 export interface PfLinkChanged extends PfInput {
@@ -193,7 +193,7 @@ export interface VfScrubbed {
 export interface AllocationReleaseRequested {
   readonly hostId: string;
   readonly allocationId: string;
-  readonly reason: string;
+  readonly reason?: string;
 }
 
 export interface L2NetworkDefined {

@@ -38,14 +38,14 @@ function judge(dto: Dto, value: object): unknown {
   return errors.length > 0 ? undefined : plainOf(instance);
 }
 
-/** An instance as the contract has it: what is null is left out of what a class names, -0 is 0. */
+/** An instance as the contract has it: what is null or empty is left out of what a class names, -0 is 0. */
 function plainOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plainOf);
   if (typeof value !== 'object' || value === null) return value === 0 ? 0 : value;
   const isDto = value.constructor !== Object;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([, member]) => !isDto || (member !== undefined && member !== null))
+      .filter(([, member]) => !isDto || (member !== undefined && member !== null && member !== ''))
       .map(([key, member]) => [key, plainOf(member)]),
   );
 }
@@ -238,6 +238,23 @@ describe('DataChecker', () => {
     expect(policy.check({ quotas })).toEqual({ data: { quotas } });
     expect(policy.check({ quotas: { toString: 'many' } })).toHaveProperty('problem');
   });
+
+  test.each(['VmStopped', 'PfRestoreFailed', 'AllocationReleaseRequested'] as const)(
+    'no %s is lost for its free text: an empty one is left out, of a long one the beginning is kept',
+    (type) => {
+      const checker = new DataChecker(INPUT_CATALOG[type].dto);
+      const { minimal } = SAMPLES[type];
+      const kept = (reason: string) =>
+        (checker.check({ ...minimal, reason }) as { data: { reason?: string } }).data.reason;
+      expect(kept('')).toBeUndefined();
+      expect(kept('x'.repeat(200_000))).toHaveLength(1024);
+      expect(kept('x'.repeat(1024))).toBe('x'.repeat(1024));
+      expect(kept('x'.repeat(1025))).toBe(`${'x'.repeat(1023)}…`);
+      expect(kept(`${'x'.repeat(1022)}\u{1f600}${'x'.repeat(9)}`)).toBe(`${'x'.repeat(1022)}…`);
+      expect(kept('line\n\tbreak')).toBe('line\n\tbreak');
+      expect(checker.check({ ...minimal, reason: 'a\u0000b' })).toHaveProperty('problem');
+    },
+  );
 
   test('does not touch what it is given', () => {
     const value = Object.freeze({ nicId: 'n', qos: Object.freeze({ b: 1, a: -0 }), unknown: 1 });

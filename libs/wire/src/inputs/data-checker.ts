@@ -3,6 +3,7 @@ import {
   type ValidationArguments,
   type ValidatorConstraintInterface,
 } from 'class-validator';
+import { clipText, IS_FREE_TEXT } from './fields.js';
 import { propertiesOf, type Dto, type Metadata } from './metadata.js';
 
 type Plain = Record<string, unknown>;
@@ -11,6 +12,8 @@ type Plain = Record<string, unknown>;
 interface PropertyPlan {
   readonly name: string;
   readonly optional: boolean;
+  /** A free text, of which the beginning is kept. */
+  readonly clipped: boolean;
   readonly checks: readonly Check[];
   readonly nested?: { readonly plan: readonly PropertyPlan[]; readonly each: boolean };
 }
@@ -65,6 +68,7 @@ const compile = (dto: Dto): readonly PropertyPlan[] =>
   propertiesOf(dto).map(({ name, optional, checks, nested }) => ({
     name,
     optional,
+    clipped: checks.some((check) => check.name === IS_FREE_TEXT),
     checks: checks.map(compileCheck),
     ...(nested === undefined ? undefined : { nested: { plan: compile(nested.dto), each: nested.each } }),
   }));
@@ -94,10 +98,10 @@ function project(value: unknown, plan: readonly PropertyPlan[]): Plain | undefin
     const found = value[property.name];
     if (isLeftOut(found) && property.optional) continue;
     for (const check of property.checks) if (!holds(check, found)) return undefined;
-    if (isLeftOut(found)) continue;
+    if (isLeftOut(found) || (property.clipped && found === '')) continue;
     const { nested } = property;
     if (nested === undefined) {
-      data[property.name] = ordered(found);
+      data[property.name] = property.clipped ? clipText(found as string) : ordered(found);
       continue;
     }
     const inner = nested.each ? projectAll(found, nested.plan) : project(found, nested.plan);

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { Type } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import { IsIn, IsOptional, ValidateBy, ValidateNested } from 'class-validator';
 import type { JsonSchema } from '../contract/json-schema.js';
 import { IDENTIFIER, PCI_ADDRESS } from '../formats.js';
@@ -101,6 +101,35 @@ export const IsText = (max: number, each = false): PropertyDecorator =>
       typeof value === 'string' && value.length > 0 && value.length <= max && isText(value),
     schema: { type: 'string', minLength: 1, maxLength: max },
   });
+
+/** What is kept of a text that somebody wrote freely. */
+export const FREE_TEXT = 1024;
+
+/** A text as it is kept: of a long one its beginning, marked by `…`. */
+export function clipText(text: string): string {
+  if (text.length <= FREE_TEXT) return text;
+  const kept = text.slice(0, FREE_TEXT - 1);
+  // Not in the middle of a character of two halves.
+  return `${/[\uD800-\uDBFF]$/.test(kept) ? kept.slice(0, -1) : kept}…`;
+}
+
+/** The name under which {@link DataChecker} knows a text that is clipped. */
+export const IS_FREE_TEXT = 'isFreeText';
+
+/**
+ * A text that a person or a program wrote freely: of any length, for nothing that happened is lost for the words
+ * that it was told in. What is kept is clipped, and an empty one is left out.
+ */
+export const IsFreeText = (): PropertyDecorator =>
+  all(
+    format({
+      name: IS_FREE_TEXT,
+      message: '$property must be a text without control characters',
+      validate: (value) => typeof value === 'string' && isText(value),
+      schema: { type: 'string', $comment: `of more than ${FREE_TEXT} characters the beginning is kept` },
+    }),
+    Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? clipText(value) : value)),
+  );
 
 /** RFC 3339, and a time that can be counted with: no leap second. */
 export const IsTime = (): PropertyDecorator =>

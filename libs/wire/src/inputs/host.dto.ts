@@ -26,6 +26,7 @@ import {
   DifferIn,
   IsAllocationId,
   IsAnyWhole,
+  IsFreeText,
   IsIdentifier,
   IsList,
   IsListOf,
@@ -137,7 +138,7 @@ export class PfVirtualizedDto extends PfInputDto implements PfVirtualized {
 }
 /** PF-15. */
 export class PfVirtualizationFailedDto extends PfInputDto implements PfVirtualizationFailed {
-  @IsText(1024) reason!: string;
+  @IsFreeText() reason!: string;
   @MayBeLeftOut() @IsAnyWhole() numVfs?: number;
 }
 /** PF-4. */
@@ -147,7 +148,7 @@ export class PfRestoreRequestedDto extends PfInputDto implements PfRestoreReques
 export class PfRestoredDto extends PfInputDto implements PfRestored {}
 /** PF-15. */
 export class PfRestoreFailedDto extends PfInputDto implements PfRestoreFailed {
-  @IsText(1024) reason!: string;
+  @IsFreeText() reason!: string;
 }
 /** PF-6. */
 export class PfDriverLostDto extends PfInputDto implements PfDriverLost {}
@@ -166,10 +167,10 @@ export class VfScrubbedDto extends HostDto implements VfScrubbed {
   @IsPciAddress() vf!: string;
   @IsAllocationId() allocationId!: string;
   @IsYesOrNo() clean!: boolean;
-  @MayBeLeftOut() @IsText(1024) detail?: string;
+  @MayBeLeftOut() @IsFreeText() detail?: string;
 }
 /** VM-17: an operator ends a lost allocation. */
 export class AllocationReleaseRequestedDto extends HostDto implements AllocationReleaseRequested {
   @IsAllocationId() allocationId!: string;
-  @IsText(1024) reason!: string;
+  @IsFreeText() reason!: string;
 }

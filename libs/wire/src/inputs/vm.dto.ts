@@ -21,6 +21,7 @@ import type {
 import {
   DifferIn,
   IsAnyObject,
+  IsFreeText,
   IsGuestSlot,
   IsIdentifier,
   IsList,
@@ -88,7 +89,7 @@ export class VmStartedDto extends VmDto implements VmStarted {
 
 /** VM-3: releases all its VFs. */
 export class VmStoppedDto extends VmDto implements VmStopped {
-  @MayBeLeftOut() @IsText(1024) reason?: string;
+  @MayBeLeftOut() @IsFreeText() reason?: string;
 }
 export class VmStartAbortedDto extends VmStoppedDto implements VmStartAborted {}
 export class VmDestroyedDto extends VmDto implements VmDestroyed {}
