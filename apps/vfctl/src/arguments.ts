@@ -15,7 +15,9 @@ export function seconds(text: string): number {
 }
 
 /** Collects what an option is given with, several times or with commas. */
-export const several = (text: string, before: readonly string[] = []): readonly string[] => [
-  ...before,
-  ...text.split(',').filter((part) => part !== ''),
-];
+export function several(text: string, before: readonly string[] = []): readonly string[] {
+  const parts = text.split(',');
+  // Nothing is not "none of them", and hardly what was meant.
+  if (parts.includes('')) throw new InvalidArgumentError('It must not be empty.');
+  return [...before, ...parts];
+}

@@ -18,7 +18,7 @@ export const EXIT_HELP = `Exit codes:
   1  a defect of vfctl or of the scheduler
   2  what was typed makes no sense, or cannot be read
   3  the scheduler decided against it
-  4  there is no such cluster, host, PF, VF, VM or dead letter
+  4  there is no such cluster, host, PF, VF, VM, network, event or dead letter
   5  NATS, the scheduler or the HTTP API cannot be reached, or does not answer now
   6  the time is over, and the request may take effect all the same: the message names its id
   7  the audit found that something is not as it was written
@@ -44,6 +44,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   ID_REUSED: EXIT.usage,
   QUERY_UNKNOWN: EXIT.usage,
   ANSWER_TOO_LARGE: EXIT.usage,
+  FORBIDDEN: EXIT.usage,
   NO_AUDIT_KEY: EXIT.refused,
   SIGNED_HEAD_DIFFERS: EXIT.damaged,
   DEAD_LETTERED: EXIT.refused,
@@ -57,6 +58,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   STOPPED: EXIT.unavailable,
   CLOSED: EXIT.unavailable,
   OUTCOME_UNKNOWN: EXIT.unknown,
+  NOT_CONFIRMED: EXIT.notConfirmed,
 };
 
 export function exitCodeOf(error: unknown): number {

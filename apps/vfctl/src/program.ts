@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Argument, Command, CommanderError } from 'commander';
 import { VfError, VfRefusal } from '#client';
 import { seconds } from './arguments.js';
 import { askCommands } from './commands/ask.js';
@@ -76,19 +76,19 @@ export async function runVfctl(words: readonly string[], terminal: Terminal, ver
   program
     .command('completion')
     .description('print a script that completes commands')
-    .argument('<shell>', 'bash or zsh', (text: string) => {
-      if (text !== 'bash' && text !== 'zsh') throw new InvalidArgumentError('It must be bash or zsh.');
-      return text;
-    })
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh']))
     .addHelpText(
       'after',
       '\nExamples:\n  source <(vfctl completion bash)\n  vfctl completion zsh > ~/.zfunc/_vfctl',
     )
     .action((shell: 'bash' | 'zsh') => terminal.out(completionScript(shell, program)));
-  configure(program, terminal);
+  // It must be known before the words are read: what is wrong with them is JSON too.
+  const json = wantsJson(words);
+  configure(program, terminal, json);
   try {
-    if (words.length === 0) {
-      program.outputHelp();
+    if (words.every((word) => word === '--json')) {
+      if (json) say(new UsageError(NO_COMMAND), terminal, json);
+      else program.outputHelp();
       return EXIT.usage;
     }
     await program.parseAsync([...words], { from: 'user' });
@@ -97,9 +97,11 @@ export async function runVfctl(words: readonly string[], terminal: Terminal, ver
     if (error instanceof CommanderError) {
       // Help that was asked for is no mistake.
       const asked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
-      return asked || error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      if (asked || error.exitCode === 0) return EXIT.ok;
+      if (json) say(new UsageError(sentenceOf(error)), terminal, json);
+      return EXIT.usage;
     }
-    say(error, terminal, program.opts<GlobalOptions>().json === true);
+    say(error, terminal, json);
     return exitCodeOf(error);
   } finally {
     await session?.close();
@@ -107,10 +109,12 @@ export async function runVfctl(words: readonly string[], terminal: Terminal, ver
 }
 
 /** Every command writes where the terminal is, throws instead of ending the process, and takes global options anywhere. */
-function configure(command: Command, terminal: Terminal): void {
+function configure(command: Command, terminal: Terminal, json: boolean): void {
   command.exitOverride().configureOutput({
     writeOut: (text) => terminal.out(text),
-    writeErr: (text) => terminal.err(text),
+    writeErr: (text) => {
+      if (!json) terminal.err(text);
+    },
   });
   for (const one of command.commands) {
     if (one.commands.length > 0) {
@@ -120,23 +124,34 @@ function configure(command: Command, terminal: Terminal): void {
         `\nExamples:\n${names.map((name) => `  vfctl ${one.name()} ${name} --help`).join('\n')}`,
       );
     }
-    configure(one, terminal);
+    configure(one, terminal, json);
   }
 }
 
+const NO_COMMAND = 'say a command: --help tells which there are';
+
+const wantsJson = (words: readonly string[]): boolean => {
+  const end = words.indexOf('--');
+  return (end === -1 ? words : words.slice(0, end)).includes('--json');
+};
+
+/** What commander found wrong, without its own prefix; help that it showed instead is no sentence. */
+const sentenceOf = ({ code, message }: CommanderError): string =>
+  code === 'commander.help' ? NO_COMMAND : message.replace(/^error: /, '');
+
 function say(error: unknown, terminal: Terminal, json: boolean): void {
   if (error instanceof Ended) return;
-  if (json && error instanceof VfError) {
-    const { code, message, facts } = error;
-    terminal.err(`${JSON.stringify({ error: { code, message, facts } })}\n`);
+  if (json) {
+    const message = error instanceof Error ? error.message : String(error);
+    const said =
+      error instanceof VfError
+        ? { code: error.code, message, facts: error.facts }
+        : { code: error instanceof UsageError ? 'USAGE' : 'DEFECT', message };
+    terminal.err(`${JSON.stringify({ error: said })}\n`);
     return;
   }
   if (error instanceof UsageError) {
-    terminal.err(
-      json
-        ? `${JSON.stringify({ error: { code: 'USAGE', message: error.message } })}\n`
-        : `vfctl: ${error.message}\n`,
-    );
+    terminal.err(`vfctl: ${error.message}\n`);
     return;
   }
   if (error instanceof VfRefusal) {

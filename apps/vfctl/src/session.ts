@@ -1,6 +1,16 @@
-import { VfError, VfScheduler, type Granted, type PfView } from '#client';
+import { accessSync, constants } from 'node:fs';
+import {
+  VfError,
+  VfRefusal,
+  VfScheduler,
+  type Granted,
+  type InputType,
+  type Inputs,
+  type OutgoingEvent,
+  type PfView,
+} from '#client';
 import { readPciAddress } from '#wire';
-import { EXIT, Ended, UsageError } from './exit-codes.js';
+import { UsageError } from './exit-codes.js';
 import { painter, type Paint, type Terminal } from './terminal.js';
 
 /** What stands before or after every command. */
@@ -43,6 +53,7 @@ export class Session {
   /** The client, connected at the first use. */
   client(): Promise<VfScheduler> {
     const { creds, timeout } = this.options;
+    if (creds !== undefined) refuseUnreadable('--creds', creds);
     this.#client ??= VfScheduler.connect({
       servers: this.natsUrl.split(','),
       cluster: this.cluster,
@@ -57,6 +68,21 @@ export class Session {
   async query<T>(name: string, request: object = {}): Promise<T> {
     const client = await this.client();
     return client.query<T>(name, withoutUndefined(request), { signal: this.terminal.signal });
+  }
+
+  /**
+   * What an input would lead to, without a trace. It is the decider that says so, by what is known now and by the
+   * policy.
+   *
+   * @throws VfRefusal where it would be refused.
+   */
+  async plan<T extends InputType>(type: T, data: Inputs[T]): Promise<readonly OutgoingEvent[]> {
+    const { events } = await this.query<{ events: readonly OutgoingEvent[] }>('plan', {
+      inputs: [{ type, data: withoutUndefined(data) }],
+    });
+    const last = events.at(-1);
+    if (last !== undefined && /Rejected$/.test(last.type)) throw new VfRefusal(last);
+    return events;
   }
 
   /** A list of all pages, up to a limit. */
@@ -87,9 +113,19 @@ export class Session {
     else for (const line of lines()) this.terminal.out(`${line}\n`);
   }
 
-  /** Prints what was granted: that it was done, or why it changed nothing. */
+  /**
+   * Prints what was granted: that it was done, or why it changed nothing.
+   *
+   * @throws VfError `NOT_FOUND` where the scheduler does not know what it was about.
+   */
   granted({ event, ...granted }: Granted, done: string): void {
     const { ignored, position } = granted;
+    if (ignored === 'unknown') {
+      const [kind = '', id = ''] = event.subject.split('/');
+      const { type } = event.data as { type?: string };
+      const what = `${type?.startsWith('Pf') === true ? 'such PF of ' : ''}${kind === 'vm' ? 'VM' : kind} '${id}'`;
+      throw new VfError('NOT_FOUND', `the scheduler knows no ${what}: that changes nothing`, { ...granted });
+    }
     this.print({ ...granted, outcome: event }, () => [
       ignored === undefined ? `${done} (position ${position}).` : `That changes nothing: ${ignored}.`,
     ]);
@@ -116,21 +152,20 @@ export class Session {
   /**
    * Asks a person to say yes.
    *
-   * @throws Ended when the answer is another one, or there is nobody to ask.
+   * @throws VfError `NOT_CONFIRMED` when the answer is another one, or there is nobody to ask.
    */
   async confirm(question: string, yes: boolean | undefined): Promise<void> {
     if (yes === true) return;
     const { ask } = this.terminal;
     if (ask === undefined) {
-      this.note(
+      throw new VfError(
+        'NOT_CONFIRMED',
         `${question}\nThere is no terminal to ask on: say --yes if that is what you want. Nothing was done.`,
       );
-      throw new Ended(EXIT.notConfirmed);
     }
     const answer = (await ask(`${question}\nGo on? [y/N] `)).trim().toLowerCase();
     if (answer === 'y' || answer === 'yes') return;
-    this.note('Nothing was done.');
-    throw new Ended(EXIT.notConfirmed);
+    throw new VfError('NOT_CONFIRMED', 'Nothing was done.');
   }
 
   async close(): Promise<void> {
@@ -145,6 +180,24 @@ export class Session {
     }
     return this.options.server?.findLast((url) => scheme.test(url));
   }
+}
+
+/** @throws UsageError that names the option. */
+export function refuseUnreadable(option: string, file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    throw new UsageError(`${option} ${file}: it cannot be read (${(error as { code?: string }).code})`);
+  }
+}
+
+/** What the scheduler refuses because the very thing is not there. */
+export async function orNotFound<T>(code: string, asked: Promise<T>): Promise<T> {
+  return asked.catch((error: unknown) => {
+    if (error instanceof VfRefusal && error.code === code)
+      throw new VfError('NOT_FOUND', error.message, error.facts, { cause: error });
+    throw error;
+  });
 }
 
 /** JSON has no undefined, and a query takes no null for "not said". */

@@ -137,6 +137,41 @@ describe('a new user', () => {
     expect(await vfctl('--version')).toMatchObject({ code: 0, out: '1.2.3\n' });
   });
 
+  test('is told so in JSON with --json, whatever is wrong', async () => {
+    for (const [line, code, sentence] of [
+      ['pf lss --json', 2, "unknown command 'lss'"],
+      ['--json', 2, 'say a command'],
+      ['pf --json', 2, 'say a command'],
+      ['pf split host-1 em1 many --json', 2, 'whole number'],
+      ['vm explain --json', 2, 'say a VM'],
+      ['release host-1 a-1 --json', 2, '--reason'],
+      ['pf restore host-1 em1 --on-busy banana --json', 2, 'unload, reject'],
+      ['pf ls --creds /none/here.creds --json', 2, '--creds /none/here.creds'],
+      ['host fence host-2 --json', 8, 'There is no terminal'],
+      ['vm show vm-nobody --json', 4, 'vm-nobody'],
+    ] as const) {
+      const ran = await vfctl(line);
+      expect([line, ran.code, ran.out]).toEqual([line, code, '']);
+      expect([line, JSON.parse(ran.err)]).toEqual([
+        line,
+        { error: expect.objectContaining({ message: expect.stringContaining(sentence) }) },
+      ]);
+    }
+  });
+
+  test('is told which file cannot be read, and that a NIC has a name', async () => {
+    expect(await vfctl('pf ls --creds /none/here.creds')).toMatchObject({
+      code: 2,
+      err: 'vfctl: --creds /none/here.creds: it cannot be read (ENOENT)\n',
+    });
+    const before = await end();
+    for (const nic of ['--nic=', '--nic=a,', '--nic==em1', '--nic=a=']) {
+      const { code, err } = await vfctl(`vm start vm-none ${nic}`);
+      expect([nic, code, err]).toEqual([nic, 2, expect.stringContaining('say a name')]);
+    }
+    expect(await end()).toBe(before);
+  });
+
   test('is told where nobody answers: exit code 5', async () => {
     const { code, err } = await vfctl('pf ls --timeout 0.3', { server: 'nats://127.0.0.1:1' });
     expect([code, err]).toEqual([5, expect.stringContaining('No NATS server answers at nats://127.0.0.1:1')]);
@@ -245,6 +280,30 @@ describe('vm', () => {
   });
 });
 
+describe('what is not there', () => {
+  test.each([
+    ['vm stop never-was', "the scheduler knows no VM 'never-was'"],
+    ['host cordon nope', "the scheduler knows no host 'nope'"],
+    ['pf cordon host-1 0000:99:00.0', "no such PF of host 'host-1'"],
+    ['host rm nope', 'nope'],
+    ['net rm nope', 'nope'],
+  ])('%s: exit code 4', async (line, sentence) => {
+    const { code, out, err } = await vfctl(line);
+    expect([code, out, err]).toEqual([4, '', expect.stringContaining(sentence)]);
+    const json = await vfctl(`${line} --json`);
+    expect([json.code, json.out, JSON.parse(json.err)]).toEqual([
+      4,
+      '',
+      { error: expect.objectContaining({ code: 'NOT_FOUND', message: expect.stringContaining(sentence) }) },
+    ]);
+  });
+
+  test('an allocation: it says so, and does not ask', async () => {
+    const { code, asked, err } = await vfctl('release host-1 a-nope --reason lost', { answer: 'yes' });
+    expect([code, asked, err]).toEqual([3, [], expect.stringContaining('refused, ALLOCATION_UNKNOWN')]);
+  });
+});
+
 describe('what cannot be taken back', () => {
   test('[HOST-5 refuses] a fence names the VMs, asks, and does nothing without a yes', async () => {
     await vfctl('vm start vm-20 --nic a --host host-2');
@@ -346,6 +405,18 @@ describe('what was, why, and what if', () => {
     expect(await ask(`plan -f ${file}`)).toMatchObject({ code: 2, err: expect.stringContaining('Nothing') });
     expect((await ask(`plan -f ${file}.missing`)).code).toBe(2);
     expect((await ask('pf split host-1 em2 4 --dry-run')).out).toContain('PfVirtualizationOrdered');
+    for (const [count, reason] of [
+      ['99', 'VF_COUNT_OUT_OF_RANGE'],
+      ['0', 'VF_COUNT_OUT_OF_RANGE'],
+    ]) {
+      const { code, err } = await ask(`pf split host-1 em2 ${count} --dry-run`);
+      expect([code, err]).toEqual([3, expect.stringContaining(`refused, ${reason}`)]);
+      const json = await ask(`pf split host-1 em2 ${count} --dry-run --json`);
+      expect([json.code, JSON.parse(json.err)]).toEqual([
+        3,
+        { error: expect.objectContaining({ code: reason }) },
+      ]);
+    }
     expect((await asked.span())?.last).toBe(before);
   });
 
@@ -353,6 +424,12 @@ describe('what was, why, and what if', () => {
     const before = (await asked.span())?.last;
     const victims = 'One VM loses its VFs there:\n  vm-1: nic-0 (could go to host-2)';
     expect((await ask('pf restore host-1 em1 --dry-run')).out).toBe(`Nothing was done. ${victims}\n`);
+    const free = await ask('pf restore host-1 em1 --on-busy reject --dry-run');
+    expect([free.code, free.out, free.err]).toEqual([
+      3,
+      '',
+      expect.stringMatching(/^vfctl: refused, PF_BUSY: .*\n {2}held by vm-1, nic-0/),
+    ]);
     const silent = await ask('pf restore host-1 em1');
     expect([silent.code, silent.err]).toEqual([
       8,
@@ -362,6 +439,22 @@ describe('what was, why, and what if', () => {
     expect([no.code, no.asked]).toEqual([8, [`${victims}\nGo on? [y/N] `]]);
     expect((await ask('pf restore host-1 em1 --on-busy reject')).code).toBe(3);
     expect((await asked.span())?.last).toBe((before ?? 0) + 1);
+    // The policy is the decider's to know, and where it refuses nobody is asked.
+    await asked.ask('ClusterPolicyChanged', { restoreOnBusy: 'reject' });
+    expect((await ask('pf restore host-1 em1 --dry-run')).code).toBe(3);
+    const polite = await ask('pf restore host-1 em1', { answer: 'yes' });
+    expect([polite.code, polite.asked]).toEqual([3, []]);
+    expect((await ask('pf restore host-1 em1 --on-busy unload --dry-run')).out).toContain(victims);
+    await asked.ask('ClusterPolicyChanged', { restoreOnBusy: 'unload' });
+    expect(await ask('pf restore host-1 em3 --dry-run')).toMatchObject({
+      code: 3,
+      err: expect.stringContaining('refused, PF_NOT_VIRTUALIZABLE'),
+    });
+    expect(await ask('pf restore host-1 em1 --on-busy banana', { answer: 'yes' })).toMatchObject({
+      code: 2,
+      asked: [],
+      err: expect.stringContaining('unload, reject'),
+    });
     const done = await ask('pf restore host-1 em1 --yes');
     expect([done.code, done.out]).toEqual([0, expect.stringContaining('vm-1 has lost 0000:82:10.0 (nic-0)')]);
     // Nobody is left to lose anything: it does not ask.
@@ -391,6 +484,21 @@ describe('what was, why, and what if', () => {
     expect((await check(`${file}.cut`)).code).toBe(7);
     expect((await check(`${file}.missing`)).code).toBe(2);
     expect((await ask('audit export x --cluster nowhere')).code).toBe(4);
+    const away = join(directory, 'none', 'log.ndjson');
+    expect(await ask(`audit export ${away}`)).toMatchObject({
+      code: 2,
+      err: `vfctl: ${away} cannot be written (ENOENT)\n`,
+    });
+    // The other scheduler has no key.
+    expect(await vfctl(`audit export ${file}.none`)).toMatchObject({
+      code: 3,
+      err: expect.stringContaining('VF_AUDIT_KEY'),
+    });
+    await writeFile(`${key}.bad`, 'no key');
+    expect(await ask(`audit check ${file} --key ${key}.bad`)).toMatchObject({
+      code: 2,
+      err: `vfctl: --key ${key}.bad: it is no public key in PEM\n`,
+    });
   });
 });
 
@@ -411,6 +519,64 @@ describe('events', () => {
         .map((line) => line.trim().split(/\s+/)[2]),
     ).toEqual(['VmStartAccepted', 'VmStopped']);
   });
+
+  test('--last counts those that are asked for, however far back', async () => {
+    const first = await client.stopVm('vm-far');
+    const second = await client.stopVm('vm-far');
+    for (let turn = 0; turn < 300; turn++) await client.publish('VmRebooted', { vmId: 'vm-other' });
+    await client.stopVm('vm-other');
+    const positions = async (line: string): Promise<readonly (string | undefined)[]> =>
+      (await vfctl(line)).out
+        .trimEnd()
+        .split('\n')
+        .map((one) => one.trim().split(/\s+/)[0]);
+    expect(await positions('events --vm vm-far --last 1')).toEqual([second.position]);
+    expect(await positions('events --vm vm-far')).toEqual([first.position, second.position]);
+    expect((await positions('events --type InputIgnored --last 30')).length).toBe(30);
+    expect((await vfctl('events --last 0')).out).toBe('');
+    expect((await vfctl('events --last 3 --after 1')).code).toBe(2);
+    expect((await vfctl('events --type ,')).code).toBe(2);
+    expect((await vfctl('events --after 99999999')).code).toBe(2);
+  });
+
+  test('--follow begins with the last that there are, as the help says', async () => {
+    const over = new AbortController();
+    const asked = await client.stopVm('vm-78');
+    let out = '';
+    const code = await runVfctl(['events', '--follow', '--vm', 'vm-78', '--server', standalone.ready.nats], {
+      out: (text) => {
+        out += text;
+        over.abort();
+      },
+      outBytes: () => undefined,
+      err: () => undefined,
+      outIsTerminal: false,
+      env: {},
+      signal: over.signal,
+    });
+    expect([code, out.trim().split(/\s+/)[0]]).toEqual([0, asked.position]);
+  });
+
+  test('that VF_OUT no longer has are missed aloud', async () => {
+    const other = await startScheduler();
+    const broker = await connectNats({ url: other.ready.nats });
+    const one = await VfScheduler.connect({ servers: other.ready.nats });
+    try {
+      for (let turn = 0; turn < 5; turn++) await one.stopVm('vm-1');
+      await broker.link.jetStream.streams.purge('VF_OUT_default', { keep: 2 });
+      const setting = { server: other.ready.nats };
+      expect(await vfctl('events --after 0', setting)).toMatchObject({
+        code: 4,
+        out: '',
+        err: expect.stringContaining('no longer has position 1; the oldest it has is 4'),
+      });
+      expect((await vfctl('events --last 10', setting)).out.trimEnd().split('\n')).toHaveLength(2);
+    } finally {
+      await one.close();
+      await broker.close();
+      await other.stop();
+    }
+  }, 30_000);
 
   test('--follow goes on until it is ended', async () => {
     const over = new AbortController();
@@ -445,6 +611,12 @@ describe('dead', () => {
     expect(shown).not.toContain('\u001b');
     expect((await vfctl('dead show 1 --raw')).out).toBe('{"no event":\u001b[31m');
     expect((await vfctl('dead show 9')).code).toBe(4);
+    expect(
+      (JSON.parse((await vfctl('dead ls --json')).out) as { time: string }[]).map(({ time }) => time),
+    ).toEqual([
+      expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    ]);
     expect((await vfctl('dead retry 2')).code).toBe(8);
     expect(await vfctl('dead retry 2 --yes')).toMatchObject({
       code: 0,

@@ -19,6 +19,6 @@ export {
   type SilentInput,
 } from './outcomes.js';
 export type { OutcomeReply, Positioned, QueryBase, QueryReplies } from './queries.js';
-export type { DeadLetterOnRecord } from '#broker';
+export type { DeadLetterOnRecord, OutputSpan } from '#broker';
 export type { OutgoingEvent } from '#wire';
 export type * from '#domain';

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { createPublicKey } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, readFile, rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { VfError } from '#client';
@@ -76,7 +77,7 @@ export function auditCommands(program: Command, run: Run): void {
     .argument('<file>')
     .addHelpText(
       'after',
-      '\nIt comes over HTTP: see --server. The scheduler signs it with its key.\n\nExample:\n  vfctl audit export default.ndjson',
+      '\nIt comes over HTTP: see --server. The scheduler signs it with its key, which it has where VF_AUDIT_KEY names one.\n\nExample:\n  vfctl audit export default.ndjson',
     )
     .action(
       run(async (session, [file]) => {
@@ -98,15 +99,18 @@ export function auditCommands(program: Command, run: Run): void {
             .catch(() => ({}))) as { code?: string; detail?: string };
           throw new VfError(code, detail, { status: response.status });
         }
+        const target = await open(file as string, 'wx').catch(async (error: { code?: string }) => {
+          await response.body?.cancel();
+          throw new UsageError(
+            error.code === 'EEXIST'
+              ? `${file} is there already: name another file`
+              : `${file} cannot be written (${error.code})`,
+          );
+        });
         try {
           // Half an export is none.
-          await pipeline(
-            Readable.fromWeb(response.body as never),
-            createWriteStream(file as string, { flags: 'wx' }),
-          );
+          await pipeline(Readable.fromWeb(response.body as never), target.createWriteStream());
         } catch (error) {
-          if ((error as { code?: string }).code === 'EEXIST')
-            throw new UsageError(`${file} is there already: name another file`);
           await rm(file as string, { force: true });
           throw new VfError(
             'UNAVAILABLE',
@@ -133,8 +137,9 @@ export function auditCommands(program: Command, run: Run): void {
     .action(
       run(async (session, [file], { key }: { key: string }) => {
         const pem = await readFile(key, 'utf8').catch((error: { code?: string }) => {
-          throw new UsageError(`${key} cannot be read (${error.code})`);
+          throw new UsageError(`--key ${key}: it cannot be read (${error.code})`);
         });
+        refuseOtherKey(key, pem);
         // Only here: it brings a database along.
         const { checkExport } = await import('#log');
         let found: Awaited<ReturnType<typeof checkExport>>;
@@ -145,7 +150,7 @@ export function auditCommands(program: Command, run: Run): void {
           throw new UsageError(
             code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
               ? `${file} cannot be read (${code})`
-              : `${key} or ${file} cannot be used: ${message}`,
+              : `${file} cannot be checked: ${message}`,
           );
         }
         session.print(found, () => [
@@ -156,4 +161,15 @@ export function auditCommands(program: Command, run: Run): void {
         if (!found.ok) throw new Ended(EXIT.damaged);
       }),
     );
+}
+
+/** What OpenSSL says of a file that is no key helps nobody. */
+function refuseOtherKey(file: string, pem: string): void {
+  let type: string | undefined;
+  try {
+    type = createPublicKey(pem).asymmetricKeyType;
+  } catch {
+    throw new UsageError(`--key ${file}: it is no public key in PEM`);
+  }
+  if (type !== 'ed25519') throw new UsageError(`--key ${file}: it is a key of ${type}, not of Ed25519`);
 }

@@ -1,10 +1,21 @@
-import type { Command } from 'commander';
-import { VfError, type DeadLetterOnRecord, type OutgoingEvent } from '#client';
+import { Option, type Command } from 'commander';
+import {
+  VfError,
+  type DeadLetterOnRecord,
+  type OutgoingEvent,
+  type OutputSpan,
+  type VfScheduler,
+} from '#client';
 import { several, wholeNumber } from '../arguments.js';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
 import type { Run } from '../run.js';
 import { timelineRow } from '../tables.js';
 import { oneLine, table } from '../terminal.js';
+
+/** What is shown of the past where nothing is said. */
+const LAST = 20;
+/** How many events are looked through first, for the last that are wanted. */
+const PIECE = 256;
 
 interface EventOptions {
   readonly follow?: boolean;
@@ -20,8 +31,12 @@ export function eventCommands(program: Command, run: Run): void {
     .command('events')
     .description('print the events of the cluster, one a line; --json prints them in full')
     .option('-f, --follow', 'go on with what comes')
-    .option('--after <position>', 'begin after a position', wholeNumber)
-    .option('--last <n>', 'begin with the last so many; 20 unless --after says where', wholeNumber)
+    .addOption(
+      new Option('--after <position>', 'begin after a position; 0: with the first of all')
+        .argParser(wholeNumber)
+        .conflicts('last'),
+    )
+    .option('--last <n>', 'begin with the last so many of those; 20 unless --after says where', wholeNumber)
     .option('--vm <vm>', 'only those about one VM')
     .option('--host <host>', 'only those about one host')
     .option('--type <types>', 'only these types, with commas', several)
@@ -38,29 +53,64 @@ export function eventCommands(program: Command, run: Run): void {
           // Nobody's cluster, and one that has not begun, look the same from here.
           throw new VfError('CLUSTER_UNKNOWN', `cluster '${session.cluster}' has no events`);
         }
-        const after =
-          options.after ??
-          Math.max((span?.first ?? 1) - 1, end - (options.last ?? (options.follow ? 0 : 20)));
-        if (options.follow !== true && after >= end) return;
-        const about = ({ data, subject }: OutgoingEvent): boolean => {
+        const wanted = ({ type, data, subject }: OutgoingEvent): boolean => {
           const { vmId, hostId } = data as { vmId?: string; hostId?: string };
-          const { vm, host } = options;
+          const { vm, host, type: types } = options;
           return (
+            (types === undefined || types.includes(type)) &&
             (vm === undefined || vmId === vm || subject === `vm/${vm}`) &&
             (host === undefined || hostId === host || subject === `host/${host}`)
           );
         };
         const { signal } = session.terminal;
-        for await (const event of client.follow({ after: after === 0 ? 0 : after, signal })) {
-          const wanted = options.type === undefined || options.type.includes(event.type);
-          if (wanted && about(event)) {
-            session.terminal.out(`${session.options.json ? JSON.stringify(event) : timelineRow(event)}\n`);
-          }
+        const print = (event: OutgoingEvent): void =>
+          session.terminal.out(`${session.options.json ? JSON.stringify(event) : timelineRow(event)}\n`);
+        let { after } = options;
+        if (after === undefined) {
+          const { last = LAST } = options;
+          if (span !== undefined)
+            for (const event of await lastOf(client, span, last, wanted, signal)) print(event);
+          after = end;
+        }
+        if (options.follow !== true && after === end) return;
+        for await (const event of client.follow({ after, signal })) {
+          if (wanted(event)) print(event);
           if (options.follow !== true && Number(event.position) >= end) return;
         }
       }),
     );
 }
+
+/** The last events that are wanted, oldest first: looked for from the end, in pieces that grow. */
+async function lastOf(
+  client: VfScheduler,
+  { first, last }: OutputSpan,
+  count: number,
+  wanted: (event: OutgoingEvent) => boolean,
+  signal: AbortSignal,
+): Promise<readonly OutgoingEvent[]> {
+  let found: OutgoingEvent[] = [];
+  let end = last;
+  for (let piece = Math.max(count, PIECE); found.length < count && end >= first; piece *= 4) {
+    const after = Math.max(first - 1, end - piece);
+    let some: OutgoingEvent[] = [];
+    for await (const event of client.follow({ after, signal })) {
+      if (wanted(event)) some.push(event);
+      if (some.length > 2 * count + PIECE) some = some.slice(-count);
+      if (Number(event.position) >= end) break;
+    }
+    if (signal.aborted) return [];
+    found = [...some, ...found].slice(-count);
+    end = after;
+  }
+  return found;
+}
+
+/** A letter as it is printed for programs: no number that means a time. */
+const forPrograms = ({ payload: _, time, ...letter }: DeadLetterOnRecord) => ({
+  ...letter,
+  time: new Date(time).toISOString(),
+});
 
 export function deadCommands(program: Command, run: Run): void {
   const dead = program
@@ -77,10 +127,10 @@ export function deadCommands(program: Command, run: Run): void {
     .action(
       run(async (session, _, { all, limit, from }: { all?: boolean; limit: number; from?: number }) => {
         const client = await session.client();
-        const letters: (Omit<DeadLetterOnRecord, 'payload'> & { bytes: number })[] = [];
+        const letters: (ReturnType<typeof forPrograms> & { bytes: number })[] = [];
         if (limit > 0) {
-          for await (const { payload, ...letter } of client.deadLetters({ all, from })) {
-            letters.push({ ...letter, bytes: payload.length });
+          for await (const letter of client.deadLetters({ all, from })) {
+            letters.push({ ...forPrograms(letter), bytes: letter.payload.length });
             if (letters.length >= limit) break;
           }
         }
@@ -89,13 +139,7 @@ export function deadCommands(program: Command, run: Run): void {
             ? ['There is none.']
             : table(
                 ['NUMBER', 'TIME', 'CLUSTER', 'SUBJECT', 'REASON'],
-                letters.map((one) => [
-                  one.deadSequence,
-                  new Date(one.time).toISOString(),
-                  one.cluster,
-                  one.subject,
-                  one.reason,
-                ]),
+                letters.map((one) => [one.deadSequence, one.time, one.cluster, one.subject, one.reason]),
                 session.paint,
               ),
         );
@@ -110,7 +154,9 @@ export function deadCommands(program: Command, run: Run): void {
     .addHelpText('after', '\nExamples:\n  vfctl dead show 17\n  vfctl dead show 17 --raw > payload')
     .action(
       run(async (session, [number], { raw }: { raw?: boolean }) => {
-        const { payload, ...letter } = await letterOf(await session.client(), Number(number));
+        const found = await letterOf(await session.client(), Number(number));
+        const { payload } = found;
+        const letter = forPrograms(found);
         const text = Buffer.from(payload).toString('utf8');
         if (raw === true) {
           session.terminal.outBytes(payload);
@@ -119,7 +165,7 @@ export function deadCommands(program: Command, run: Run): void {
         session.print({ ...letter, payloadBase64: Buffer.from(payload).toString('base64') }, () => [
           `reason:  ${oneLine(letter.reason)}`,
           `subject: ${oneLine(letter.subject)} (${letter.sequence} in VF_IN)`,
-          `time:    ${new Date(letter.time).toISOString()}`,
+          `time:    ${letter.time}`,
           ...Object.entries(letter.headers).map(
             ([name, value]) => `header:  ${oneLine(`${name}: ${value}`)}`,
           ),

@@ -1,7 +1,8 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { HostView } from '#client';
 import { wholeNumber } from '../arguments.js';
 import type { Run } from '../run.js';
+import { orNotFound } from '../session.js';
 import { pfTable } from '../tables.js';
 import { table } from '../terminal.js';
 
@@ -21,7 +22,15 @@ export function hostCommands(program: Command, run: Run): void {
   host
     .command('ls')
     .description('list hosts')
-    .option('--state <state>', 'ready, not-ready, cordoned, lost or fenced')
+    .addOption(
+      new Option('--state <state>', 'only those in this state').choices([
+        'ready',
+        'not-ready',
+        'cordoned',
+        'lost',
+        'fenced',
+      ]),
+    )
     .option('--at <moment>', 'as it was: a position, or a time')
     .option('--limit <n>', 'at most so many', wholeNumber, 10_000)
     .addHelpText('after', '\nExamples:\n  vfctl host ls\n  vfctl host ls --state lost --json')
@@ -112,7 +121,7 @@ export function hostCommands(program: Command, run: Run): void {
       run(async (session, [hostId]) => {
         const client = await session.client();
         session.granted(
-          await client.ask('HostRemovalRequested', { hostId: hostId as string }),
+          await orNotFound('HOST_UNKNOWN', client.ask('HostRemovalRequested', { hostId: hostId as string })),
           `${hostId} is removed`,
         );
       }),
@@ -131,12 +140,13 @@ export function hostCommands(program: Command, run: Run): void {
     )
     .action(
       run(async (session, [hostId, allocationId], { reason, yes }: { reason: string; yes?: boolean }) => {
+        const request = { hostId: hostId as string, allocationId: allocationId as string, reason };
+        if (yes !== true) await session.plan('AllocationReleaseRequested', request);
         await session.confirm(
           `The VF of allocation ${allocationId} on ${hostId} goes to somebody else. If its VM still runs, two VMs may use one VF.`,
           yes,
         );
         const client = await session.client();
-        const request = { hostId: hostId as string, allocationId: allocationId as string, reason };
         session.granted(await client.releaseAllocation(request), 'Released');
       }),
     );

@@ -1,7 +1,8 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { L2Type, L3Kind } from '#client';
 import { wholeNumber } from '../arguments.js';
 import type { Run } from '../run.js';
+import { orNotFound } from '../session.js';
 import { table } from '../terminal.js';
 
 type Network = Readonly<Record<string, unknown>>;
@@ -11,12 +12,6 @@ const L2: Readonly<Record<string, L2Type>> = {
   vlan: 'L2VlanNetwork',
   vxlan: 'VxlanNetwork',
 };
-const oneOf =
-  (words: readonly string[]) =>
-  (text: string): string => {
-    if (!words.includes(text)) throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.`);
-    return text;
-  };
 
 export function netCommands(program: Command, run: Run): void {
   const net = program.command('net').description('networks: list, define, remove');
@@ -53,7 +48,7 @@ export function netCommands(program: Command, run: Run): void {
     .description('define an L2 network, or define it anew (NET-1)')
     .argument('<id>')
     .argument('<interface>', 'physical network or bond of the PFs that serve it')
-    .option('--type <type>', 'novlan, vlan or vxlan', oneOf(Object.keys(L2)))
+    .addOption(new Option('--type <type>', 'of which kind it is').choices(Object.keys(L2)))
     .option('--vlan <id>', 'its VLAN', wholeNumber)
     .option('--no-sriov', 'without SR-IOV: the next start of a VF NIC on it fails (NET-7)')
     .addHelpText(
@@ -86,10 +81,10 @@ export function netCommands(program: Command, run: Run): void {
     .description('define an L3 network, or define it anew (NET-2)')
     .argument('<id>')
     .argument('<l2>', 'the L2 network that it is on')
-    .requiredOption(
-      '--kind <kind>',
-      'public, flat, vrouter or vpc',
-      oneOf(['public', 'flat', 'vrouter', 'vpc']),
+    .addOption(
+      new Option('--kind <kind>', 'of which kind it is')
+        .choices(['public', 'flat', 'vrouter', 'vpc'])
+        .makeOptionMandatory(),
     )
     .option('--no-sriov', 'without SR-IOV')
     .addHelpText('after', '\nExample:\n  vfctl net l3 net-9 l2-9 --kind flat')
@@ -115,7 +110,7 @@ export function netCommands(program: Command, run: Run): void {
       run(async (session, [id]) => {
         const client = await session.client();
         session.granted(
-          await client.ask('NetworkRemovalRequested', { id: id as string }),
+          await orNotFound('NETWORK_UNKNOWN', client.ask('NetworkRemovalRequested', { id: id as string })),
           `${id} is removed`,
         );
       }),

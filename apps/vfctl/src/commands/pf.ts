@@ -1,9 +1,8 @@
-import type { Command } from 'commander';
-import type { HolderRef, OutgoingEvent, PfView } from '#client';
+import { Option, type Command } from 'commander';
+import type { HolderRef, PfView } from '#client';
 import type { Run } from '../run.js';
 import { wholeNumber } from '../arguments.js';
 import { fleetTable, pfTable, plannedRow } from '../tables.js';
-import type { Session } from '../session.js';
 
 interface Impact {
   readonly position: string;
@@ -12,14 +11,6 @@ interface Impact {
     readonly nicIds: readonly string[];
     readonly hosts?: readonly (string | { readonly hostId: string })[];
   }[];
-}
-
-/** What inputs would lead to, without a trace. */
-async function planned(session: Session, type: string, data: object): Promise<readonly OutgoingEvent[]> {
-  const { events } = await session.query<{ events: readonly OutgoingEvent[] }>('plan', {
-    inputs: [{ type, data }],
-  });
-  return events;
 }
 
 export function pfCommands(program: Command, run: Run): void {
@@ -52,7 +43,7 @@ export function pfCommands(program: Command, run: Run): void {
     .argument('<host>')
     .argument('<pf>', 'its name on the host, or its PCI address in any form')
     .argument('<vfs>', 'how many VFs', wholeNumber)
-    .option('--dry-run', 'say what it would lead to, and order nothing')
+    .option('--dry-run', 'say what it would lead to, and order nothing; exit code 3 when it would be refused')
     .addHelpText(
       'after',
       '\nExamples:\n  vfctl pf split host-1 em2 32\n  vfctl pf split host-1 0000:82:00.1 32 --dry-run',
@@ -62,7 +53,7 @@ export function pfCommands(program: Command, run: Run): void {
         const address = await session.pf(hostId as string, named as string);
         const data = { hostId: hostId as string, pf: address, numVfs: numVfs as unknown as number };
         if (dryRun === true) {
-          const events = await planned(session, 'PfVirtualizeRequested', data);
+          const events = await session.plan('PfVirtualizeRequested', data);
           session.print({ events }, () => ['Nothing was done. It would lead to:', ...events.map(plannedRow)]);
           return;
         }
@@ -79,8 +70,12 @@ export function pfCommands(program: Command, run: Run): void {
     .description('order the VFs of a PF away (PF-4); VMs that use them lose them')
     .argument('<host>')
     .argument('<pf>', 'its name on the host, or its PCI address in any form')
-    .option('--dry-run', 'say who would lose a VF, and order nothing')
-    .option('--on-busy <what>', 'unload, or reject: refuse when VFs are in use')
+    .option('--dry-run', 'say who would lose a VF, and order nothing; exit code 3 when it would be refused')
+    .addOption(
+      new Option('--on-busy <what>', 'reject: refuse when VFs are in use; else what the policy says').choices(
+        ['unload', 'reject'],
+      ),
+    )
     .option('-y, --yes', 'do not ask, also when VFs are in use')
     .addHelpText(
       'after',
@@ -95,26 +90,31 @@ export function pfCommands(program: Command, run: Run): void {
           { dryRun, onBusy, yes }: { dryRun?: boolean; onBusy?: 'unload' | 'reject'; yes?: boolean },
         ) => {
           const address = await session.pf(hostId as string, named as string);
+          const request = { hostId: hostId as string, pf: address, onBusy };
+          // `reject` takes nothing from anybody.
+          const asks = yes !== true && onBusy !== 'reject';
+          // Nobody is told of victims, or asked, where it would be refused.
+          const events = dryRun === true || asks ? await session.plan('PfRestoreRequested', request) : [];
           const impact = await session.query<Impact>('restore-impact', { hostId, pf: address });
           const victims = impact.vms.map(victim);
           if (dryRun === true) {
-            session.print(impact, () =>
+            session.print({ ...impact, events }, () =>
               victims.length === 0
                 ? ['Nothing was done. No VM would lose a VF.']
                 : [`Nothing was done. ${sentence(victims.length)}:`, ...victims],
             );
             return;
           }
-          if (victims.length > 0 && onBusy !== 'reject') {
+          if (victims.length > 0 && asks) {
             await session.confirm(`${sentence(victims.length)}:\n${victims.join('\n')}`, yes);
           }
           const client = await session.client();
           const { event, ...granted } = await client.restorePf(hostId as string, address, { onBusy });
-          const events = await client.decision(granted).catch(() => []);
-          const released = events
+          const decided = await client.decision(granted).catch(() => []);
+          const released = decided
             .filter(({ type }) => type === 'VfReleased')
             .map(({ data }) => data as HolderRef);
-          session.print({ ...granted, outcome: event, events }, () => [
+          session.print({ ...granted, outcome: event, events: decided }, () => [
             `Ordered: the VFs of ${named} on ${hostId} are to go (position ${granted.position}). The host does it.`,
             ...released.map(({ vmId, nicId, vf }) => `  ${vmId} has lost ${vf} (${nicId})`),
           ]);

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { wholeNumber } from '../arguments.js';
 import type { VfView } from '#client';
 import type { Run } from '../run.js';
@@ -22,7 +22,17 @@ export function vfCommands(program: Command, run: Run): void {
     .description('list the VFs of a host')
     .argument('<host>')
     .option('--pf <pf>', 'only those of one PF')
-    .option('--state <state>', 'free, pending, allocated, scrubbing, quarantined, unavailable or unknown')
+    .addOption(
+      new Option('--state <state>', 'only those in this state').choices([
+        'free',
+        'pending',
+        'allocated',
+        'scrubbing',
+        'quarantined',
+        'unavailable',
+        'unknown',
+      ]),
+    )
     .option('--at <moment>', 'as it was: a position, or a time')
     .option('--limit <n>', 'at most so many', wholeNumber, 1000)
     .addHelpText('after', '\nExamples:\n  vfctl vf ls host-1\n  vfctl vf ls host-1 --pf em2 --state free')

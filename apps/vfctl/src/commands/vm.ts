@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { VfError, type NicSpec, type OutgoingEvent, type VmView } from '#client';
-import { several, wholeNumber } from '../arguments.js';
+import { wholeNumber } from '../arguments.js';
 import { Ended, EXIT, UsageError } from '../exit-codes.js';
 import { interfaceXml } from '../libvirt.js';
 import type { Run } from '../run.js';
@@ -29,11 +29,16 @@ const nicLines = (vm: VmView, session: Session): readonly string[] =>
     session.paint,
   );
 
+const severalNics = (text: string, before: readonly NicSpec[] = []): readonly NicSpec[] => [
+  ...before,
+  ...text.split(',').map(nicOf),
+];
+
 /** `nic-0`, `nic-0=network:net-9`, `nic-1=em2`. */
 function nicOf(text: string): NicSpec {
   const [, nicId = '', kind, network] = /^([A-Za-z0-9_-]{1,64})(?:=(network:)?(.+))?$/.exec(text) ?? [];
   if (nicId === '')
-    throw new UsageError(`--nic ${text}: say a name, name=physical-network or name=network:id`);
+    throw new UsageError(`a NIC is not '${text}': say a name, name=physical-network or name=network:id`);
   if (network === undefined) return { nicId };
   return kind === undefined ? { nicId, physicalNetwork: network } : { nicId, networkId: network };
 }
@@ -45,7 +50,9 @@ export function vmCommands(program: Command, run: Run): void {
     .description('list VMs')
     .option('--host <host>', 'only those on one host')
     .option('--tenant <tenant>', 'only those of one tenant')
-    .option('--state <state>', 'pending, running or stopped')
+    .addOption(
+      new Option('--state <state>', 'only those in this state').choices(['pending', 'running', 'stopped']),
+    )
     .option('--at <moment>', 'as it was: a position, or a time')
     .option('--limit <n>', 'at most so many', wholeNumber, 1000)
     .addHelpText('after', '\nExamples:\n  vfctl vm ls --host host-1\n  vfctl vm ls --state pending --json')
@@ -140,7 +147,7 @@ export function vmCommands(program: Command, run: Run): void {
       new Option(
         '--nic <nic>',
         'a NIC: name, name=physical-network, or name=network:id; several times',
-      ).argParser(several),
+      ).argParser(severalNics),
     )
     .option('--host <host>', 'on this host only')
     .option('--tenant <tenant>')
@@ -155,13 +162,18 @@ export function vmCommands(program: Command, run: Run): void {
         async (
           session,
           [vmId],
-          { nic, host, tenant, id }: { nic?: readonly string[]; host?: string; tenant?: string; id?: string },
+          {
+            nic,
+            host,
+            tenant,
+            id,
+          }: { nic?: readonly NicSpec[]; host?: string; tenant?: string; id?: string },
         ) => {
           const client = await session.client();
           const started = await client.startVm(
             vmId as string,
             {
-              ...(nic !== undefined && { nics: nic.map(nicOf) }),
+              ...(nic !== undefined && { nics: nic }),
               ...(host !== undefined && { hostId: host }),
               ...(tenant !== undefined && { tenant }),
             },
@@ -224,10 +236,10 @@ export function vmCommands(program: Command, run: Run): void {
     );
 }
 
-/** The id of the request behind the last outcome of a VM's starts. */
 /** The log, or what decides, is not what it was. */
 const ALARMING: ReadonlySet<string> = new Set(['DECISION_DIFFERS', 'INPUT_DIFFERS']);
 
+/** The id of the request behind the last outcome of a VM's starts. */
 async function lastStart(session: Session, vmId: string): Promise<string> {
   const { items } = await session.list<OutgoingEvent>(
     'history',
