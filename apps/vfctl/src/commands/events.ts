@@ -106,11 +106,14 @@ async function lastOf(
   return found;
 }
 
-/** A letter as it is printed for programs: no number that means a time. */
-const forPrograms = ({ payload: _, time, ...letter }: DeadLetterOnRecord) => ({
-  ...letter,
-  time: new Date(time).toISOString(),
-});
+/** A letter as it is printed for programs: no number that means a time, and the payload in a form of its own. */
+function forPrograms(
+  found: DeadLetterOnRecord,
+): Omit<DeadLetterOnRecord, 'time' | 'payload'> & { readonly time: string } {
+  const { payload, time, ...letter } = found;
+  void payload;
+  return { ...letter, time: new Date(time).toISOString() };
+}
 
 export function deadCommands(program: Command, run: Run): void {
   const dead = program
