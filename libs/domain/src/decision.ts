@@ -5,20 +5,15 @@ import {
   type Events,
   type EventType,
   type HolderRef,
-  type Refusal,
   type ReleaseReason,
 } from './events.js';
 import { allocationId } from './naming.js';
 import type { NicPlan } from './nic-plan.js';
-import type { RefusalCode } from './refusal-codes.js';
 import { physicalNetworkOf } from './standing.js';
 import type { Allocation, Pf, State, Vf, Vm } from './state.js';
 
 /** A time as events carry it: RFC 3339, UTC, milliseconds. */
 export const isoTime = (millis: number): string => new Date(millis).toISOString();
-
-export const refusal = (reason: RefusalCode, message: string, holders?: readonly HolderRef[]): Refusal =>
-  holders === undefined || holders.length === 0 ? { reason, message } : { reason, message, holders };
 
 export const holderOf = (allocation: Allocation): HolderRef => ({
   vmId: allocation.vm.id,

@@ -1,7 +1,7 @@
-import { refusal } from './decision.js';
 import type { Refusal, StartedNic } from './events.js';
 import type { L3Kind, NicSpec, NicType, OnExhaustion } from './inputs.js';
 import { generatedMac } from './naming.js';
+import { refusal } from './refusal.js';
 import { ANY_NETWORK } from './standing.js';
 import { lastVf, type Nic, type State } from './state.js';
 

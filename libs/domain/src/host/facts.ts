@@ -1,7 +1,8 @@
-import { allocationsOn, Decision, holderOf, isoTime, refusal } from '../decision.js';
+import { allocationsOn, Decision, holderOf, isoTime } from '../decision.js';
 import type { DomainEvent, HolderRef } from '../events.js';
 import type { Input, InputType } from '../inputs.js';
 import type { RefusalCode } from '../refusal-codes.js';
+import { refusal } from '../refusal.js';
 import { isHostReady } from '../standing.js';
 import type { Allocation, Host, Pf, State, Vm } from '../state.js';
 import { marksWith } from '../vf-marks.js';

@@ -1,8 +1,9 @@
-import { allocationsOn, Decision, holderOf, refusal } from '../decision.js';
+import { allocationsOn, Decision, holderOf } from '../decision.js';
 import type { DomainEvent, HolderRef, Refusal } from '../events.js';
 import type { Input } from '../inputs.js';
 import { MAX_VFS_PER_HOST } from '../limits.js';
 import type { RefusalCode } from '../refusal-codes.js';
+import { refusal } from '../refusal.js';
 import { isHostReady, pfState, whyNotReady } from '../standing.js';
 import type { Host, Pf, State } from '../state.js';
 import { letGo } from '../vm/lifecycle.js';

@@ -1,6 +1,6 @@
-import { refusal } from '../decision.js';
 import type { DomainEvent } from '../events.js';
 import type { Input } from '../inputs.js';
+import { refusal } from '../refusal.js';
 import type { State } from '../state.js';
 
 /** NET-1, NET-7: an L2 network, with or without SR-IOV; a VXLAN network never has it. */

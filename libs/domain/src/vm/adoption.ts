@@ -1,10 +1,11 @@
-import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import { allocationsOf, Decision, holderOf, withGeneration } from '../decision.js';
 import type { DomainEvent, HolderRef, StartedNic } from '../events.js';
 import { isStranger } from '../hardware.js';
 import type { AdoptedNic, Input } from '../inputs.js';
 import { MAX_NICS_PER_VM } from '../limits.js';
 import { planNics, isRefusal, startedNic } from '../nic-plan.js';
 import type { RefusalCode } from '../refusal-codes.js';
+import { refusal } from '../refusal.js';
 import type { State, Vf, Vm } from '../state.js';
 import { ignoreVm } from './lifecycle.js';
 

@@ -1,7 +1,8 @@
-import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import { allocationsOf, Decision, holderOf, withGeneration } from '../decision.js';
 import type { DomainEvent, EventType, ReleaseReason } from '../events.js';
 import { resolveReleased } from '../host/drift.js';
 import type { Input, VmInputType } from '../inputs.js';
+import { refusal } from '../refusal.js';
 import type { Allocation, State, Vm } from '../state.js';
 import { promote } from './promotion.js';
 

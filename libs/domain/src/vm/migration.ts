@@ -1,6 +1,7 @@
-import { allocationsOf, holderOf, refusal, withGeneration } from '../decision.js';
+import { allocationsOf, holderOf, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input } from '../inputs.js';
+import { refusal } from '../refusal.js';
 import { hostObstacle } from '../standing.js';
 import type { State, Vm } from '../state.js';
 

@@ -1,9 +1,10 @@
-import { Decision, refusal, withGeneration } from '../decision.js';
+import { Decision, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input, NicSpec } from '../inputs.js';
 import { MAX_NICS_PER_VM } from '../limits.js';
 import { isRefusal, isSameSlot, planNics, startedNic } from '../nic-plan.js';
 import { isPlaced, placeVfs, type Misfit } from '../placement.js';
+import { refusal } from '../refusal.js';
 import type { Nic, State, Vm } from '../state.js';
 import { explainMisfit } from './misfit-message.js';
 import { letGo } from './lifecycle.js';

@@ -1,5 +1,5 @@
-import { refusal } from '../decision.js';
 import type { Refusal } from '../events.js';
+import { refusal } from '../refusal.js';
 import type { State } from '../state.js';
 
 /** The tenant's quota of VFs, checked in the decision itself. */

@@ -1,4 +1,4 @@
-import { allocationsOf, Decision, holderOf, refusal, withGeneration } from '../decision.js';
+import { allocationsOf, Decision, holderOf, withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal, StartedNic, VmStartFailed } from '../events.js';
 import { hardwareWarnings } from '../hardware-limits.js';
 import type { Input } from '../inputs.js';
@@ -15,6 +15,7 @@ import {
 } from '../placement.js';
 import type { Host, State, Vf, Vm } from '../state.js';
 import type { RefusalCode } from '../refusal-codes.js';
+import { refusal } from '../refusal.js';
 import { explainMisfit } from './misfit-message.js';
 import { overQuota } from './quota.js';
 

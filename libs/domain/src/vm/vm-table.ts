@@ -1,6 +1,7 @@
-import { refusal, withGeneration } from '../decision.js';
+import { withGeneration } from '../decision.js';
 import type { DomainEvent, Refusal } from '../events.js';
 import type { Input, VmInputType } from '../inputs.js';
+import { refusal } from '../refusal.js';
 import type { KnownVmState, State, Vm, VmState } from '../state.js';
 import { decideAdopted, decideAdoptedAgain } from './adoption.js';
 import {
