@@ -23,7 +23,8 @@ import { InvariantModel } from '../../../libs/domain/src/testing/invariant-model
 import { ModelViews, placeOf } from '../../../libs/read-model/src/testing/model-views.js';
 import { abouts, addUp, note, told, type About } from '../../../libs/read-model/src/testing/naive-fold.js';
 import { writeHistory, writeInputs, type Written } from '../../../libs/read-model/src/testing/written-log.js';
-import { answerQuery, QUERIES, type ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
+import { answerQuery, QUERIES } from './queries.js';
 
 jest.setTimeout(120_000);
 

@@ -9,7 +9,7 @@ import { ProblemFilter } from './problem.js';
 import { QueryController } from './query.controller.js';
 import { QueryResponder } from './query-responder.js';
 import { WrongMethodController } from './wrong-method.controller.js';
-import type { ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
 
 /** Queries over NATS and HTTP, commands and live events over HTTP, and the process's health. */
 @Module({})

@@ -7,10 +7,9 @@ import type { ApiParts } from './api-parts.js';
 import { causesOf } from './causes.js';
 import { readCursor, writeCursor } from './cursor.js';
 import { momentOf } from './freshness.js';
-import type { Asked } from './queries.js';
+import type { Asked } from './asked.js';
 import type { HistoryQuery } from './query.dto.js';
 import { QueryError } from './query-errors.js';
-export { verify } from './verify.js';
 
 /** A record as the CloudEvent that went out: its text. */
 const eventText = (cluster: string, record: StoredRecord): string =>

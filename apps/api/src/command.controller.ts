@@ -7,7 +7,7 @@ import { EVENT_ID, isIdentifier, NO_CLUSTER, readPciAddress } from '#wire';
 import { COMMANDS, pathFields, type Command } from './commands.js';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
-import type { ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
 
 /** How long a client waits for an outcome unless it says otherwise, and at most; seconds. */
 const WAIT = 10;

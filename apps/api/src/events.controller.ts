@@ -5,7 +5,7 @@ import { isIdentifier, NO_CLUSTER } from '#wire';
 import { EventStreams } from './event-stream.js';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
-import type { ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
 
 const PARAMETERS = ['after', 'vmId', 'hostId', 'type'];
 

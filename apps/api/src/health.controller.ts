@@ -1,6 +1,6 @@
 import { Controller, Get, HttpException, Inject } from '@nestjs/common';
 import { API_PARTS } from './parts.js';
-import type { ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
 
 /**
  * For whoever watches the process: live while it answers, ready while it leads or stands by for each cluster

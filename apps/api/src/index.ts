@@ -1,5 +1,7 @@
 export { refuseOtherHosts } from './allowed-hosts.js';
 export { ApiModule } from './api.module.js';
-export { answerQuery, QueryError, type ApiParts, type QueryErrorCode } from './queries.js';
+export type { ApiParts } from './api-parts.js';
+export { answerQuery } from './queries.js';
+export { QueryError, type QueryErrorCode } from './query-errors.js';
 export { QueryResponder } from './query-responder.js';
 export { openApiDocument } from './openapi.js';

@@ -1,7 +1,7 @@
 import { Catch, HttpException, Inject, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { Response } from 'express';
 import { API_PARTS } from './parts.js';
-import type { ApiParts } from './queries.js';
+import type { ApiParts } from './api-parts.js';
 
 /** An answer that is not the one that was asked for: RFC 9457, with the code of the contract. */
 export class Problem extends HttpException {

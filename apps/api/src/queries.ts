@@ -2,22 +2,13 @@ import type { Answered, CandidatesRequest, PlannedInput } from '#read-model';
 import { ReadError } from '#read-model';
 import { DataChecker, INPUT_CATALOG, isInputType, NO_CLUSTER } from '#wire';
 import type { ApiParts } from './api-parts.js';
-import { explain, history, outcome, verify } from './audit.js';
+import type { Asked, QueryRequest } from './asked.js';
+import { explain, history, outcome } from './audit.js';
 import { readCursor, writeCursor } from './cursor.js';
 import { momentOf, untilFresh } from './freshness.js';
 import * as dto from './query.dto.js';
 import { QueryError } from './query-errors.js';
-
-export type { ApiParts } from './api-parts.js';
-export { QueryError, type QueryErrorCode } from './query-errors.js';
-export type QueryRequest = Readonly<Record<string, unknown>>;
-
-/** What a query needs to be answered. */
-export interface Asked<Request = QueryRequest> {
-  readonly parts: ApiParts;
-  readonly cluster: string;
-  readonly request: Request;
-}
+import { verify } from './verify.js';
 
 /** A query: how it is asked, and how it is answered. */
 export interface Query {

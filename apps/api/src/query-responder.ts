@@ -3,7 +3,9 @@ import { Svcm, type Service, type ServiceMsg } from '@nats-io/services';
 import { headers, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { systemClock } from '#pipeline';
 import { API_PARTS } from './parts.js';
-import { answerQuery, QUERIES, QueryError, type ApiParts, type QueryErrorCode } from './queries.js';
+import type { ApiParts } from './api-parts.js';
+import { answerQuery, QUERIES } from './queries.js';
+import { QueryError, type QueryErrorCode } from './query-errors.js';
 
 /** How long `stop` waits, in milliseconds. */
 const STOP_PATIENCE = 2000;

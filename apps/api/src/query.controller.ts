@@ -3,16 +3,10 @@ import type { Request, Response } from 'express';
 import { exportLog } from '#log';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
-import {
-  answerQuery,
-  follow,
-  QUERIES,
-  QueryError,
-  queryNamed,
-  type ApiParts,
-  type QueryRequest,
-} from './queries.js';
-import { STATUS } from './query-errors.js';
+import type { ApiParts } from './api-parts.js';
+import type { QueryRequest } from './asked.js';
+import { answerQuery, follow, QUERIES, queryNamed } from './queries.js';
+import { QueryError, STATUS } from './query-errors.js';
 import { fromAddress } from './query-address.js';
 import { keepSignedHead } from './signed-heads.js';
 import { columnsOf } from './reply-schemas.js';

@@ -3,7 +3,7 @@ import { STATE_VERSION } from '#domain';
 import { emptyHead, isSignedBy, LogError, type Head, type SignedHead } from '#log';
 import { recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
-import type { Asked } from './queries.js';
+import type { Asked } from './asked.js';
 import { QueryError } from './query-errors.js';
 import { lastSignedHead } from './signed-heads.js';
 
