@@ -1,12 +1,12 @@
 import { hash53 } from '#domain';
 import type { StoredRecord, EventBody } from '#log';
 import { decisionAt, recordAt, recordsAt, type At } from '#read-model';
-import { INPUT_CATALOG, inputSubject, isInputType, isReadable, readInput } from '#wire';
+import { INPUT_CATALOG, inputSubject, isInputType, isPosition, isReadable, readInput } from '#wire';
 import { messageOf } from '#pipeline';
 import type { ApiParts } from './api-parts.js';
 import { causesOf } from './causes.js';
 import { readCursor, writeCursor } from './cursor.js';
-import { momentOf } from './freshness.js';
+import { millisOf, momentOf } from './freshness.js';
 import type { Asked } from './asked.js';
 import type { HistoryQuery } from './query.dto.js';
 import { QueryError } from './query-errors.js';
@@ -171,6 +171,7 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
   const place = cursor === undefined ? undefined : readCursor(question, cursor);
   const begin = from === undefined ? undefined : momentOf(from);
   const end = to === undefined ? undefined : momentOf(to);
+  refuseBackwards(from, to);
   const { position, positions } = await askTables<{ positions: readonly (readonly [number, number])[] }>(
     parts,
     cluster,
@@ -183,7 +184,10 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
         Number(place?.after ?? 0) + 1,
       ),
       last: end !== undefined && 'position' in end ? end.position : Number.MAX_SAFE_INTEGER,
-      ...(begin !== undefined && 'time' in begin ? { fromTime: begin.time } : undefined),
+      // The first event that was decided at that time or after it.
+      ...(begin !== undefined && 'time' in begin
+        ? { fromTime: Math.ceil(millisOf(from as string)) }
+        : undefined),
       ...(end !== undefined && 'time' in end ? { toTime: end.time } : undefined),
       limit,
     },
@@ -203,6 +207,13 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
       : '';
   const chains = causes === true ? `,"causes":${await chainsOf(parts, cluster, records, shown)}` : '';
   return `{"position":"${position}","events":[${events.join(',')}]${chains}${next}}`;
+}
+
+/** Positions and times cannot be compared with one another: a range of both is what it is. */
+function refuseBackwards(from: string | undefined, to: string | undefined): void {
+  if (from === undefined || to === undefined || isPosition(from) !== isPosition(to)) return;
+  const order = isPosition(from) ? Number : millisOf;
+  if (order(from) > order(to)) throw new QueryError('BAD_REQUEST', `from (${from}) is after to (${to})`);
 }
 
 /** The causes of events, by their ids. */

@@ -1,13 +1,20 @@
 import { systemClock } from '#pipeline';
 import type { At } from '#read-model';
+import { isPosition } from '#wire';
 import type { ApiParts } from './api-parts.js';
-import { isPosition } from './query.dto.js';
 import { QueryError } from './query-errors.js';
 
 /** How long a query waits for what it needs, in milliseconds. */
 const CATCH_UP = 5000;
 
-/** The moment that a query names. */
+/** A time in milliseconds since 1970, with what it says below a millisecond. */
+export function millisOf(time: string): number {
+  const [, digits = ''] = /\.(\d+)/.exec(time) ?? [];
+  // The digits below a millisecond one by one: 0.57 * 1000 is not 570 for every such number.
+  return Date.parse(time) + Number(`0.${digits.slice(3)}0`);
+}
+
+/** The moment that a query names. Events have times in whole milliseconds: what is below makes none earlier. */
 export const momentOf = (text: string): NonNullable<At> =>
   isPosition(text) ? { position: Number(text) } : { time: Date.parse(text) };
 

@@ -1,4 +1,3 @@
-import { getMetadataStorage } from 'class-validator';
 import { dataSchema, INPUT_CATALOG, type JsonSchema } from '#wire';
 import { COMMANDS, pathFields, type Command } from './commands.js';
 import { QUERIES, type Query } from './queries.js';
@@ -96,8 +95,8 @@ export function openApiDocument(version: string): Json {
 }
 
 function queryOperation(name: string, { dto, description, table, post }: Query): Json {
-  const schema = requestSchema(dto);
-  const properties = Object.entries(schema.properties);
+  const schema = dataSchema(dto);
+  const required = (schema['required'] ?? []) as readonly string[];
   const text = { schema: { type: 'string' } };
   const rows = table === undefined ? undefined : { 'application/x-ndjson': text, 'text/csv': text };
   const responses = {
@@ -121,36 +120,17 @@ function queryOperation(name: string, { dto, description, table, post }: Query):
   if (post === true) {
     return { ...common, parameters: [CLUSTER], requestBody: { required: true, content: json(schema) } };
   }
-  const parameters = properties.map(([field, of]) =>
-    parameter('query', field, of, undefined, schema.required.includes(field)),
+  const parameters = Object.entries(schema['properties'] as Record<string, JsonSchema>).map(
+    ([field, of]) => ({
+      ...parameter('query', field, of, undefined, required.includes(field)),
+      ...(of['type'] === 'array' && { style: 'form', explode: false }),
+    }),
   );
   return { ...common, parameters: [CLUSTER, ...parameters] };
 }
 
 const summaryOf = (description: string): string =>
   `${description.slice(0, 1).toUpperCase()}${description.slice(1)}`;
-
-/** The schema of a query's request, from its decorators: those of the contract, and plain patterns. */
-function requestSchema(dto: new () => object): {
-  readonly type: 'object';
-  readonly required: readonly string[];
-  readonly properties: Readonly<Record<string, JsonSchema>>;
-} {
-  const properties: Record<string, JsonSchema> = {};
-  const optional = new Set<string>();
-  for (const one of getMetadataStorage().getTargetValidationMetadatas(dto, '', true, false)) {
-    const { propertyName, name, constraints, context } = one;
-    const said = (context as { schema?: JsonSchema } | undefined)?.schema;
-    if (name === 'isOptional') optional.add(propertyName);
-    const [pattern] = (constraints ?? []) as unknown[];
-    properties[propertyName] = {
-      ...properties[propertyName],
-      ...(said ?? (pattern instanceof RegExp ? { type: 'string', pattern: pattern.source } : {})),
-    };
-  }
-  const required = Object.keys(properties).filter((name) => !optional.has(name));
-  return { type: 'object', required, properties };
-}
 
 function commandOperation({ path, method, type, summary, defaults = {} }: Command): Json {
   const fields = pathFields(path);

@@ -275,6 +275,12 @@ describe('what only the past tells', () => {
     expect(await overNats('vm', { vmId: 'vm1', at: before })).toMatchObject({ vm: { state: 'pending' } });
     const range = await overNats('history', { from: time, to: time });
     expect(range['events']).toMatchObject([{ type: 'VmStarted' }]);
+    // What was decided a microsecond before is not after it.
+    const later = time.replace('Z', '001Z');
+    expect((await overNats('history', { from: later, limit: 1 }))['events']).not.toMatchObject([
+      { position },
+    ]);
+    expect((await overNats('history', { from: time, limit: 1 }))['events']).toMatchObject([{ position }]);
     expect(await overNats('availability', { at: '2000-01-01T00:00:00Z' })).toMatchObject({
       position: '0',
       total: 0,
@@ -396,7 +402,34 @@ describe('bad input has a clear answer', () => {
       'BAD_REQUEST',
       /at must be a position \(digits\) or a time/,
     ],
-    ['vm', {}, 400, 'BAD_REQUEST', /vmId/],
+    ['vm', {}, 400, 'BAD_REQUEST', /^vmId must be 1 to 64 of A-Z a-z 0-9 _ - \(it is missing\)$/],
+    ['vm', { vmId: 'vm1', at: '2026-11-25T10:99:00Z' }, 400, 'BAD_REQUEST', /^at must be a position/],
+    ['vm', { vmId: 'vm1', at: '2026-11-25T10:00:00+99:99' }, 400, 'BAD_REQUEST', /^at must be/],
+    ['history', { from: '2026-11-31T00:00:00Z' }, 400, 'BAD_REQUEST', /^from must be a position/],
+    ['history', { to: '2026-13-01T00:00:00Z' }, 400, 'BAD_REQUEST', /^to must be a position/],
+    ['history', { from: '5', to: '4' }, 400, 'BAD_REQUEST', /^from \(5\) is after to \(4\)$/],
+    [
+      'history',
+      { from: '2026-11-25T10:00:00.000002Z', to: '2026-11-25T10:00:00.000001Z' },
+      400,
+      'BAD_REQUEST',
+      /^from .* is after to/,
+    ],
+    [
+      'usage',
+      { from: '2026-11-01T00:00:00Z', to: '2026-11-31T00:00:00Z', by: 'vm' },
+      400,
+      'BAD_REQUEST',
+      /^to must be a time/,
+    ],
+    [
+      'candidates',
+      { nics: [{ nicId: 'n' }, { nicId: 'n' }] },
+      400,
+      'BAD_REQUEST',
+      /the members of nics must differ in nicId/,
+    ],
+    ['candidates', { nics: [], hosts: 'h1' }, 400, 'BAD_REQUEST', /^hosts must be a list/],
     ['vm', { vmId: 'vm1', atLeast: '999999' }, 503, 'NOT_CAUGHT_UP', /is not in the read side after 5 s/],
     ['hosts', { limit: 100_000 }, 400, 'BAD_REQUEST', /limit must be a whole number from 1 to 1000/],
     ['hosts', { cursor: 'AAAA' }, 400, 'BAD_REQUEST', /cursor/],
@@ -457,6 +490,10 @@ describe('bad input has a clear answer', () => {
         },
       });
     }
+    // In an address a text is a list of one.
+    expect(await overNats('history', { types: 'VmStarted' })).toMatchObject({
+      error: { code: 'BAD_REQUEST', message: expect.stringMatching(/^types must be a list/) },
+    });
     const reply = await nats.request('vf.query.default.vm', '{', { timeout: 5000 });
     expect(reply.json()).toMatchObject({
       error: { code: 'BAD_REQUEST', message: 'the request is not JSON' },

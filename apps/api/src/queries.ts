@@ -5,7 +5,7 @@ import type { ApiParts } from './api-parts.js';
 import type { Asked, QueryRequest } from './asked.js';
 import { explain, history, outcome } from './audit.js';
 import { readCursor, writeCursor } from './cursor.js';
-import { momentOf, untilFresh } from './freshness.js';
+import { millisOf, momentOf, untilFresh } from './freshness.js';
 import * as dto from './query.dto.js';
 import { QueryError } from './query-errors.js';
 import { verify } from './verify.js';
@@ -168,8 +168,10 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     columns: ({ by }) => [...(USAGE_KEYS[by as keyof typeof USAGE_KEYS] ?? []), 'allocations', 'vfSeconds'],
     answer: async ({ parts, cluster, request }) => {
       const { from, to, by } = request as unknown as dto.UsageQuery;
-      const period = { from: Date.parse(from), to: Math.min(Date.parse(to), Date.now()), by };
-      if (Date.parse(from) > Date.parse(to)) throw new QueryError('BAD_REQUEST', 'from is after to');
+      if (millisOf(from) > millisOf(to)) {
+        throw new QueryError('BAD_REQUEST', `from is after to: ${from}, ${to}`);
+      }
+      const period = { from: millisOf(from), to: Math.min(millisOf(to), Date.now()), by };
       return text(await parts.readModel.ask({ cluster, name: 'usage', request: period }));
     },
   },

@@ -1,106 +1,111 @@
-import 'reflect-metadata';
-import { IsOptional, Matches } from 'class-validator';
 import {
-  EVENT_ID,
-  IDENTIFIER,
+  AreHosts,
+  AreNics,
   IsAnyObject,
+  IsEventId,
+  IsIdentifier,
+  IsList,
   IsListOf,
+  IsMac,
+  IsMoment,
   IsOneOf,
+  IsPciAddress,
+  IsPosition,
+  IsText,
+  IsTime,
   IsWhole,
   IsYesOrNo,
-  NicDto,
-  PCI_ADDRESS,
+  matching,
+  MayBeLeftOut,
+  type NicDto,
 } from '#wire';
 
-const POSITION = /^\d{1,15}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
-const MOMENT = new RegExp(`${POSITION.source}|${TIME.source}`);
-const MOMENT_MESSAGE = { message: '$property must be a position (digits) or a time (RFC 3339)' };
-const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 /** Most things on a page. */
 const MOST = 1000;
 
-/** Whether a text is a position, and not a time. */
-export const isPosition = (text: string): boolean => POSITION.test(text);
+const IsCursor = (): PropertyDecorator =>
+  matching('isCursor', /^[A-Za-z0-9_-]{1,400}$/, '$property must be one that a page ended with');
+
+const AN_EVENT_TYPE = /^[A-Za-z0-9]{1,64}$/;
+const IsTypeName = (each = false): PropertyDecorator =>
+  matching('isTypeName', AN_EVENT_TYPE, '$property must be the type of an event', each);
 
 /** Every query may ask for an answer that is at least as new as a position. */
 export class AnyQuery {
-  @IsOptional() @Matches(POSITION, { message: '$property must be a position: digits' }) atLeast?: string;
+  @MayBeLeftOut() @IsPosition() atLeast?: string;
 }
 
 /** Asks for what was true at a position or a time. */
 export class TemporalQuery extends AnyQuery {
-  @IsOptional() @Matches(MOMENT, MOMENT_MESSAGE) at?: string;
+  @MayBeLeftOut() @IsMoment() at?: string;
 }
 
 /** A page of a list. */
 export class ListQuery extends TemporalQuery {
-  @IsOptional() @IsWhole(1, MOST) limit?: number;
-  @IsOptional()
-  @Matches(/^[A-Za-z0-9_-]{1,400}$/, { message: '$property must be one that a page ended with' })
-  cursor?: string;
+  @MayBeLeftOut() @IsWhole(1, MOST) limit?: number;
+  @MayBeLeftOut() @IsCursor() cursor?: string;
 }
 
 /** VFs by PF: of the fleet, a host or a network. */
 export class AvailabilityQuery extends TemporalQuery {
-  @IsOptional() @Matches(IDENTIFIER) hostId?: string;
-  @IsOptional() @Matches(/^.{1,64}$/) physicalNetwork?: string;
-  @IsOptional() @Matches(IDENTIFIER) networkId?: string;
+  @MayBeLeftOut() @IsIdentifier() hostId?: string;
+  @MayBeLeftOut() @IsText(64) physicalNetwork?: string;
+  @MayBeLeftOut() @IsIdentifier() networkId?: string;
   /** Counts only, without the PFs. */
-  @IsOptional() @IsYesOrNo() summary?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() summary?: boolean;
 }
 export class VmQuery extends TemporalQuery {
-  @Matches(IDENTIFIER) vmId!: string;
+  @IsIdentifier() vmId!: string;
 }
 export class VfQuery extends TemporalQuery {
-  @Matches(IDENTIFIER) hostId!: string;
-  @Matches(PCI_ADDRESS) vf!: string;
+  @IsIdentifier() hostId!: string;
+  @IsPciAddress() vf!: string;
 }
 export class HostQuery extends TemporalQuery {
-  @Matches(IDENTIFIER) hostId!: string;
+  @IsIdentifier() hostId!: string;
 }
 export class HostsQuery extends ListQuery {
-  @IsOptional() @IsOneOf(['ready', 'not-ready', 'cordoned', 'lost', 'fenced']) state?: string;
+  @MayBeLeftOut() @IsOneOf(['ready', 'not-ready', 'cordoned', 'lost', 'fenced']) state?: string;
 }
 export class VmsQuery extends ListQuery {
-  @IsOptional() @Matches(IDENTIFIER) hostId?: string;
-  @IsOptional() @Matches(IDENTIFIER) tenant?: string;
-  @IsOptional() @IsOneOf(['pending', 'running', 'stopped']) state?: string;
+  @MayBeLeftOut() @IsIdentifier() hostId?: string;
+  @MayBeLeftOut() @IsIdentifier() tenant?: string;
+  @MayBeLeftOut() @IsOneOf(['pending', 'running', 'stopped']) state?: string;
 }
 export class VfsQuery extends ListQuery {
-  @Matches(IDENTIFIER) hostId!: string;
-  @IsOptional() @Matches(PCI_ADDRESS) pf?: string;
-  @IsOptional()
+  @IsIdentifier() hostId!: string;
+  @MayBeLeftOut() @IsPciAddress() pf?: string;
+  @MayBeLeftOut()
   @IsOneOf(['free', 'pending', 'allocated', 'scrubbing', 'quarantined', 'unavailable', 'unknown'])
   state?: string;
 }
 export class NetworksQuery extends ListQuery {
-  @IsOptional() @Matches(IDENTIFIER) id?: string;
+  @MayBeLeftOut() @IsIdentifier() id?: string;
 }
 export class PolicyQuery extends TemporalQuery {}
 
 /** Where a VM could start. */
 export class CandidatesQuery extends TemporalQuery {
-  @IsOptional() @IsListOf(() => NicDto, 64) nics?: NicDto[];
+  @MayBeLeftOut() @AreNics() nics?: NicDto[];
   /** A VM that is known: its NICs are used where none are named. */
-  @IsOptional() @Matches(IDENTIFIER) vmId?: string;
-  @IsOptional() @Matches(IDENTIFIER, { each: true }) hosts?: string[];
-  @IsOptional() @IsOneOf(['pack', 'spread']) strategy?: 'pack' | 'spread';
-  @IsOptional() @IsYesOrNo() separatePfs?: boolean;
-  @IsOptional() @IsWhole(0, 1023) numaNode?: number;
-  @IsOptional() @Matches(IDENTIFIER) tenant?: string;
-  @IsOptional() @IsWhole(1, MOST) limit?: number;
+  @MayBeLeftOut() @IsIdentifier() vmId?: string;
+  @MayBeLeftOut() @AreHosts() hosts?: string[];
+  @MayBeLeftOut() @IsOneOf(['pack', 'spread']) strategy?: 'pack' | 'spread';
+  @MayBeLeftOut() @IsYesOrNo() separatePfs?: boolean;
+  @MayBeLeftOut() @IsWhole(0, 1023) numaNode?: number;
+  @MayBeLeftOut() @IsIdentifier() tenant?: string;
+  @MayBeLeftOut() @IsWhole(1, MOST) limit?: number;
 }
 /** Who would lose a NIC if the PF were restored. */
 export class RestoreImpactQuery extends TemporalQuery {
-  @Matches(IDENTIFIER) hostId!: string;
-  @Matches(PCI_ADDRESS) pf!: string;
+  @IsIdentifier() hostId!: string;
+  @IsPciAddress() pf!: string;
 }
 /** An input that nobody sends. */
 export class PlannedInputDto {
-  @Matches(/^[A-Za-z0-9]{1,64}$/) type!: string;
+  @IsTypeName() type!: string;
   @IsAnyObject() data!: Record<string, unknown>;
-  @IsOptional() @Matches(EVENT_ID) id?: string;
+  @MayBeLeftOut() @IsEventId() id?: string;
 }
 /** What inputs would lead to. */
 export class PlanQuery extends TemporalQuery {
@@ -109,37 +114,37 @@ export class PlanQuery extends TemporalQuery {
 
 /** What a request led to, by its CloudEvent id. */
 export class OutcomeQuery extends AnyQuery {
-  @Matches(EVENT_ID) id!: string;
+  @IsEventId() id!: string;
 }
 /** Why a request led to what it led to, and whether it would again. */
 export class ExplainQuery extends AnyQuery {
-  @Matches(EVENT_ID) id!: string;
+  @IsEventId() id!: string;
 }
 /** The events about something. */
 export class HistoryQuery extends AnyQuery {
-  @IsOptional() @Matches(IDENTIFIER) vmId?: string;
-  @IsOptional() @Matches(IDENTIFIER) hostId?: string;
-  @IsOptional() @Matches(PCI_ADDRESS) pf?: string;
-  @IsOptional() @Matches(PCI_ADDRESS) vf?: string;
-  @IsOptional() @Matches(MAC) mac?: string;
-  @IsOptional() @Matches(IDENTIFIER) tenant?: string;
-  @IsOptional() @Matches(MOMENT, MOMENT_MESSAGE) from?: string;
-  @IsOptional() @Matches(MOMENT, MOMENT_MESSAGE) to?: string;
-  @IsOptional() @Matches(/^[A-Za-z0-9]{1,64}$/, { each: true }) types?: string[];
-  @IsOptional() @IsWhole(1, MOST) limit?: number;
-  @IsOptional() @Matches(/^[A-Za-z0-9_-]{1,400}$/) cursor?: string;
+  @MayBeLeftOut() @IsIdentifier() vmId?: string;
+  @MayBeLeftOut() @IsIdentifier() hostId?: string;
+  @MayBeLeftOut() @IsPciAddress() pf?: string;
+  @MayBeLeftOut() @IsPciAddress() vf?: string;
+  @MayBeLeftOut() @IsMac() mac?: string;
+  @MayBeLeftOut() @IsIdentifier() tenant?: string;
+  @MayBeLeftOut() @IsMoment() from?: string;
+  @MayBeLeftOut() @IsMoment() to?: string;
+  @MayBeLeftOut() @IsList(256) @IsTypeName(true) types?: string[];
+  @MayBeLeftOut() @IsWhole(1, MOST) limit?: number;
+  @MayBeLeftOut() @IsCursor() cursor?: string;
   /** With the chain of causes of each event. */
-  @IsOptional() @IsYesOrNo() causes?: boolean;
+  @MayBeLeftOut() @IsYesOrNo() causes?: boolean;
 }
 /** Every holder that a VF ever had. */
 export class TenantsQuery extends TemporalQuery {
-  @Matches(IDENTIFIER) hostId!: string;
-  @Matches(PCI_ADDRESS) vf!: string;
+  @IsIdentifier() hostId!: string;
+  @IsPciAddress() vf!: string;
 }
 /** VF-seconds in a period. */
 export class UsageQuery extends AnyQuery {
-  @Matches(TIME, { message: '$property must be a time (RFC 3339)' }) from!: string;
-  @Matches(TIME, { message: '$property must be a time (RFC 3339)' }) to!: string;
+  @IsTime() from!: string;
+  @IsTime() to!: string;
   @IsOneOf(['vm', 'tenant', 'pf']) by!: 'vm' | 'tenant' | 'pf';
 }
 /** The hash chain, the state, `VF_OUT` and the last signed head, checked. */

@@ -2,7 +2,25 @@ export { MAX_INPUT_BYTES, readCloudEvent, type IncomingEvent, type OutgoingEvent
 export { EVENT_ID, IDENTIFIER, PCI_ADDRESS } from './formats.js';
 export { INPUT_CATALOG, isInputType, type InputEntry } from './inputs/catalog.js';
 export { DataChecker } from './inputs/data-checker.js';
-export { IsAnyObject, IsListOf, IsOneOf, IsWhole, IsYesOrNo } from './inputs/fields.js';
+export {
+  IsAnyObject,
+  IsEventId,
+  IsIdentifier,
+  IsList,
+  IsListOf,
+  IsMac,
+  IsMoment,
+  IsOneOf,
+  isPosition,
+  IsPciAddress,
+  IsPosition,
+  IsText,
+  IsTime,
+  IsWhole,
+  IsYesOrNo,
+  matching,
+  MayBeLeftOut,
+} from './inputs/fields.js';
 export * from './inputs/host.dto.js';
 export * from './inputs/network.dto.js';
 export * from './inputs/vm.dto.js';

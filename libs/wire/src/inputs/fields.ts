@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { Transform, Type } from 'class-transformer';
 import { IsIn, IsOptional, ValidateBy, ValidateNested } from 'class-validator';
 import type { JsonSchema } from '../contract/json-schema.js';
-import { IDENTIFIER, PCI_ADDRESS } from '../formats.js';
+import { EVENT_ID, IDENTIFIER, PCI_ADDRESS } from '../formats.js';
 
 /** The formats of wire.md as decorators: one name for each, so that a DTO reads like the contract. */
 
@@ -54,7 +54,8 @@ interface Format {
 const format = ({ name, message, validate, schema, each = false }: Format): PropertyDecorator =>
   ValidateBy({ name, validator: { validate } }, { each, message, context: { schema } });
 
-const matching = (name: string, pattern: RegExp, message: string, each = false): PropertyDecorator =>
+/** A text of some form; the message says which: `$property must be …`. */
+export const matching = (name: string, pattern: RegExp, message: string, each = false): PropertyDecorator =>
   format({
     name,
     message,
@@ -66,6 +67,10 @@ const matching = (name: string, pattern: RegExp, message: string, each = false):
 /** `[A-Za-z0-9_-]{1,64}`: ids of VMs, hosts, NICs and networks, tenants. */
 export const IsIdentifier = (each = false): PropertyDecorator =>
   matching('isIdentifier', IDENTIFIER, '$property must be 1 to 64 of A-Z a-z 0-9 _ -', each);
+
+/** The id of a CloudEvent. */
+export const IsEventId = (): PropertyDecorator =>
+  matching('isEventId', EVENT_ID, '$property must be an event id: 1 to 128 of A-Z a-z 0-9 _ : . / -');
 
 /** `dddd:bb:dd.f`, hexadecimal, lower case (PF-8). */
 export const IsPciAddress = (): PropertyDecorator =>
@@ -131,13 +136,39 @@ export const IsFreeText = (): PropertyDecorator =>
     Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? clipText(value) : value)),
   );
 
+/** Whether it is a time that can be counted with: one of RFC 3339, and no leap second. */
+const isTime = (value: unknown): boolean => isRfc3339(value) && value.slice(17, 19) !== '60';
+
 /** RFC 3339, and a time that can be counted with: no leap second. */
 export const IsTime = (): PropertyDecorator =>
   format({
     name: 'isTime',
     message: '$property must be a time (RFC 3339, not a leap second)',
-    validate: (value) => isRfc3339(value) && value.slice(17, 19) !== '60',
+    validate: isTime,
     schema: { type: 'string', format: 'date-time' },
+  });
+
+const POSITION = /^\d{1,15}$/;
+
+/** Whether a text is a position in the log, and not a time. */
+export const isPosition = (text: string): boolean => POSITION.test(text);
+
+/** A position in the log, as text. */
+export const IsPosition = (): PropertyDecorator =>
+  matching('isPosition', POSITION, '$property must be a position: digits');
+
+/** A moment of the log: a position, or a time. */
+export const IsMoment = (): PropertyDecorator =>
+  format({
+    name: 'isMoment',
+    message: '$property must be a position (digits) or a time that there is (RFC 3339: 2026-11-24T09:30:00Z)',
+    validate: (value) => typeof value === 'string' && (isPosition(value) || isTime(value)),
+    schema: {
+      anyOf: [
+        { type: 'string', pattern: POSITION.source },
+        { type: 'string', format: 'date-time' },
+      ],
+    },
   });
 
 /** A whole number within bounds that a double holds exactly. */
@@ -300,8 +331,10 @@ function isLossless(value: unknown, depth: number): boolean {
   return Object.entries(value).every(([key, member]) => isText(key) && isLossless(member, depth - 1));
 }
 
-function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
+/** Several decorators as one, in the order in which they would stand. */
+export function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
   return (target, property) => {
-    for (const decorate of decorators) decorate(target, property);
+    // As where they stand one by one: from the last to the first.
+    for (const decorate of decorators.toReversed()) decorate(target, property);
   };
 }

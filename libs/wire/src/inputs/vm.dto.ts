@@ -34,6 +34,7 @@ import {
   IsWhole,
   IsYesOrNo,
   MayBeLeftOut,
+  all,
   guestAddress,
 } from './fields.js';
 
@@ -56,6 +57,17 @@ export class NicDto implements NicSpec {
   @MayBeLeftOut() @IsAnyObject() qos?: Record<string, unknown>;
 }
 
+/** The NICs of a VM that is to start. */
+export const AreNics = (): PropertyDecorator =>
+  all(
+    IsListOf(() => NicDto, MAX_NICS),
+    DifferIn('nicId', (nic: NicDto) => nic.nicId),
+    DifferIn('guestSlot', (nic: NicDto) => guestAddress(nic.guestSlot)),
+  );
+
+/** The hosts among which a VM may start. */
+export const AreHosts = (): PropertyDecorator => all(IsList(MAX_NAMED_HOSTS), IsIdentifier(true));
+
 /** What every VM input has. */
 export class VmDto {
   @IsIdentifier() vmId!: string;
@@ -66,13 +78,9 @@ export class VmDto {
 /** VM-1: takes a VF for each VF NIC. `hostId` pins the host, `hosts` names candidates, neither: any host. */
 export class VmStartRequestedDto extends VmDto implements VmStartRequested {
   @MayBeLeftOut() @IsIdentifier() hostId?: string;
-  @MayBeLeftOut() @IsList(MAX_NAMED_HOSTS) @IsIdentifier(true) hosts?: string[];
+  @MayBeLeftOut() @AreHosts() hosts?: string[];
   /** Left out on a restart: those last known (VM-4). */
-  @MayBeLeftOut()
-  @IsListOf(() => NicDto, MAX_NICS)
-  @DifferIn('nicId', (nic: NicDto) => nic.nicId)
-  @DifferIn('guestSlot', (nic: NicDto) => guestAddress(nic.guestSlot))
-  nics?: NicDto[];
+  @MayBeLeftOut() @AreNics() nics?: NicDto[];
   @MayBeLeftOut() @IsIdentifier() tenant?: string;
   @MayBeLeftOut() @IsOneOf(['pack', 'spread']) strategy?: Strategy;
   /** OUT-6: each VF from another PF. */
