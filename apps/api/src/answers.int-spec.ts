@@ -649,6 +649,51 @@ describe('a log that somebody has rewritten, hashes and all', () => {
     });
   });
 
+  test('is found by verify where the tail was cut off, by the read side and by a leader that knew it', async () => {
+    const log = parts.log as MemoryLog;
+    for (const cluster of ['cut', 'cut-kept']) {
+      const { events } = await writeInputs(log, cluster, [report('h1'), report('h2'), start]);
+      const end = events.length;
+      if (cluster === 'cut') await answerQuery(parts, cluster, 'policy', { at: String(end) });
+      else {
+        const state = emptyState(cluster);
+        for (const event of events) evolve(state, event);
+        const { hash } = (await recordsOf(cluster)).at(-1) as StoredRecord;
+        await log.saveSnapshot(cluster, {
+          position: end,
+          hash,
+          version: STATE_VERSION,
+          state: dumpState(state),
+        });
+      }
+      log.tamper(cluster, (all) => all.slice(0, 2));
+      const who = cluster === 'cut' ? 'read side' : 'snapshot of a leader';
+      expect(JSON.parse(await answerQuery(parts, cluster, 'verify', {}))).toMatchObject({
+        ok: false,
+        head: { position: '2' },
+        firstBad: {
+          position: '3',
+          message: `the ${who} goes up to position ${end}, and the log ends at 2`,
+        },
+        checks: { chain: { ok: true }, states: { ok: false } },
+      });
+    }
+  });
+
+  test('an id that is not in the log is UNAVAILABLE while VF_DEAD cannot be looked through', async () => {
+    await writeInputs(parts.log, 'no-dead', [report('h1')]);
+    const broker = new MemoryBrokerServer().connect();
+    broker.cut();
+    for (const query of ['outcome', 'explain']) {
+      await expect(
+        answerQuery({ ...parts, broker }, 'no-dead', query, { id: 'never' }),
+      ).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringMatching(/^'never' is not in the log .* VF_DEAD cannot be looked through now/),
+      });
+    }
+  });
+
   test('is not called good where VF_OUT cannot be asked', async () => {
     await writeInputs(parts.log, 'unheard', [report('h1')]);
     const cut = new MemoryBrokerServer().connect();

@@ -57,6 +57,23 @@ async function decisionOf(
   return { position };
 }
 
+/** @throws QueryError `UNAVAILABLE`: without `VF_DEAD` nobody knows whether the input is one that was not taken. */
+async function deadLetter(
+  { broker }: ApiParts,
+  cluster: string,
+  id: string,
+): Promise<{ reason: string } | undefined> {
+  try {
+    return await broker.dead.find(cluster, id);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new QueryError(
+      'UNAVAILABLE',
+      `'${id}' is not in the log of cluster '${cluster}', and VF_DEAD cannot be looked through now: ${why}`,
+    );
+  }
+}
+
 /**
  * EX-6: what a request led to: the last event of its decision, or its place in `VF_DEAD`; with the digest of
  * the input, by which whoever used the id for something else notices.
@@ -65,7 +82,7 @@ export async function outcome({ parts, cluster, request }: Asked): Promise<strin
   const id = request['id'] as string;
   const { position, decision } = await decisionOf(parts, cluster, id);
   if (decision === undefined) {
-    const dead = await parts.broker.dead.find(cluster, id);
+    const dead = await deadLetter(parts, cluster, id);
     return JSON.stringify({ position: String(position), ...(dead && { dead: { reason: dead.reason } }) });
   }
   const last = eventText(cluster, decision.records.at(-1) as StoredRecord);
@@ -77,7 +94,7 @@ export async function explain({ parts, cluster, request }: Asked): Promise<strin
   const id = request['id'] as string;
   const { position, decision } = await decisionOf(parts, cluster, id);
   if (decision === undefined) {
-    const dead = await parts.broker.dead.find(cluster, id);
+    const dead = await deadLetter(parts, cluster, id);
     if (dead !== undefined)
       return JSON.stringify({ position: String(position), id, dead: { reason: dead.reason } });
     throw new QueryError(

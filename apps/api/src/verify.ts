@@ -160,12 +160,20 @@ async function checkStates(
 ): Promise<{ ok: boolean; checked: readonly CheckedState[]; bad?: Bad }> {
   const states: { what: string; position: number; state: string }[] = [];
   for (const { position, state, version } of await readModel.log.snapshots(cluster)) {
-    if (version === STATE_VERSION && position <= head.position)
-      states.push({ what: 'snapshot of a leader', position, state });
+    if (version === STATE_VERSION) states.push({ what: 'snapshot of a leader', position, state });
   }
   const live = await readModel.dump(cluster);
   if (live !== undefined && live.position > 0) states.push({ what: 'read side', ...live });
   states.sort((a, b) => a.position - b.position);
+  // A state ahead of what was checked: the log has grown meanwhile, or has lost its tail.
+  const last = states.at(-1);
+  if (last !== undefined && last.position > head.position) {
+    const there = await recordAt(readModel.log, cluster, last.position, { inputs: false });
+    if (there === undefined) {
+      const message = `the ${last.what} goes up to position ${last.position}, and the log ends at ${head.position}`;
+      return { ok: false, checked: [], bad: { position: head.position + 1, message } };
+    }
+  }
   const checked: CheckedState[] = [];
   const stops = [...new Set(states.map(({ position }) => position))];
   await readModel.replay(cluster, stops, async (stop, replayed) => {
