@@ -340,7 +340,7 @@ const FOLDS: Readonly<Record<string, (moment: Moment) => Promise<void>>> = {
     if (hostId === undefined || pf === undefined) return;
     const held = model.heldOn(hostId, pf);
     const victims = [...new Set(held.map(({ vmId }) => vmId))].toSorted();
-    const { vms } = (await ask(moment, 'restore-impact', { hostId, pf })) as {
+    const { vms } = (await ask(moment, 'restore-impact', { hostId, pf, onBusy: 'unload' })) as {
       vms: { vmId: string; nicIds: string[]; hosts: string[] }[];
     };
     expect(vms.map(({ vmId, nicIds }) => [vmId, nicIds])).toEqual(

@@ -215,6 +215,14 @@ describe('what only the past tells', () => {
     expect(await overNats('restore-impact', { hostId: 'h1', pf: PF, at: '5' })).toMatchObject({
       vms: [{ vmId: 'vm1', nicIds: ['n0'], hosts: ['h2'] }],
     });
+    // A polite order would be refused, and take nothing from anybody.
+    const polite = { hostId: 'h1', pf: PF, at: '5', onBusy: 'reject' };
+    expect(await overNats('restore-impact', polite)).toMatchObject({
+      reason: 'PF_BUSY',
+      message: expect.stringMatching(/./),
+      holders: [{ vmId: 'vm1', nicId: 'n0' }],
+      vms: [],
+    });
   });
 
   test('verify looks at the chain, the states, VF_OUT and the last signed head', async () => {

@@ -100,6 +100,8 @@ export class CandidatesQuery extends TemporalQuery {
 export class RestoreImpactQuery extends TemporalQuery {
   @IsIdentifier() hostId!: string;
   @IsPciAddress() pf!: string;
+  /** As the order would say it; left out, the policy decides. */
+  @MayBeLeftOut() @IsOneOf(['unload', 'reject']) onBusy?: 'unload' | 'reject';
 }
 /** An input that nobody sends. */
 export class PlannedInputDto {

@@ -206,6 +206,7 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     position,
     'obstacle?': text,
     ...refusal,
+    'holders?': list(object({ vmId: text, nicId: text, vf: text, allocationId: text })),
     vms: list(object({ vmId: text, 'tenant?': text, nicIds: list(text), hosts: list(text) })),
   }),
   plan: object({

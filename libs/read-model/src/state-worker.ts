@@ -17,6 +17,7 @@ import {
   restoreImpact,
   type CandidatesRequest,
   type PlannedInput,
+  type RestoreImpactRequest,
   type StoredDecision,
 } from './what-if.js';
 
@@ -78,7 +79,7 @@ function imagine(name: string, request: object): object {
     case 'candidates':
       return candidates(restored(), request as CandidatesRequest);
     case 'restore-impact':
-      return restoreImpact(usedUp(), request as { hostId: string; pf: string });
+      return restoreImpact(usedUp(), request as RestoreImpactRequest);
     case 'plan':
       return plan(usedUp(), request as { inputs: PlannedInput[]; time: number });
     case 'again':

@@ -172,11 +172,18 @@ function nearMisses(
   return [{ hostId, reason: obstacle }];
 }
 
-/** Who would lose a NIC if a PF were restored now, and where each VM could go. Changes the state. */
-export function restoreImpact(
-  state: State,
-  request: { readonly hostId: string; readonly pf: string },
-): object {
+export interface RestoreImpactRequest {
+  readonly hostId: string;
+  readonly pf: string;
+  /** What the order would say; left out, the policy decides. */
+  readonly onBusy?: 'unload' | 'reject';
+}
+
+/**
+ * Who would lose a NIC if a PF were restored now, and where each VM could go: nobody, where the order would be
+ * refused because it is busy. Changes the state.
+ */
+export function restoreImpact(state: State, request: RestoreImpactRequest): object {
   const pf: Pf | undefined = state.hosts.get(request.hostId)?.pfs.get(request.pf);
   if (pf === undefined) {
     throw new ReadError(
@@ -190,12 +197,14 @@ export function restoreImpact(
     if (allocation === undefined) continue;
     victims.set(allocation.vm, [...(victims.get(allocation.vm) ?? []), allocation.nic.id]);
   }
-  const restore = imagined(state, 'PfRestoreRequested', { ...request, onBusy: 'unload' }, 'what-if:restore');
+  const restore = imagined(state, 'PfRestoreRequested', request, 'what-if:restore');
   const outcome = step(state, restore, NOWHERE).at(-1) as DomainEvent;
   const refusal =
     outcome.type === 'PfRestoreRejected'
-      ? { reason: outcome.data.reason, message: outcome.data.message }
+      ? { reason: outcome.data.reason, message: outcome.data.message, holders: outcome.data.holders }
       : undefined;
+  // Whoever holds a VF of a PF that is being restored loses it, whatever a second order is told.
+  if (refusal?.reason === 'PF_BUSY') victims.clear();
   return {
     ...(obstacle === undefined ? undefined : { obstacle }),
     ...refusal,

@@ -95,7 +95,7 @@ export function pfCommands(program: Command, run: Run): void {
           const asks = yes !== true && onBusy !== 'reject';
           // Nobody is told of victims, or asked, where it would be refused.
           const events = dryRun === true || asks ? await session.plan('PfRestoreRequested', request) : [];
-          const impact = await session.query<Impact>('restore-impact', { hostId, pf: address });
+          const impact = await session.query<Impact>('restore-impact', request);
           const victims = impact.vms.map(victim);
           if (dryRun === true) {
             session.print({ ...impact, events }, () =>
