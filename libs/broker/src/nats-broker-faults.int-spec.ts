@@ -272,6 +272,21 @@ describe('what people may do with the tools of NATS', () => {
     expect(await one.leases.holder('a')).toBe('somebody');
   });
 
+  test('a release after a renewal whose answer was lost frees the lease at once', async () => {
+    const leases = { renewEvery: 20_000, lostAfter: 40_000, takeOverAfter: 50_000 };
+    const one = await open({ leases });
+    const two = await open({ leases });
+    await one.prepare();
+    const never = new AbortController().signal;
+    const lease = (await one.leases.acquire('a', 'one', never))!;
+    const key = '$KV.VF_LEASES.a';
+    const held = await manager.streams.getMessage('KV_VF_LEASES', { last_by_subj: key });
+    // As the server has it when it took a renewal and its answer did not come: the same value, a revision ahead.
+    await tools.request(key, held!.data);
+    await lease.release();
+    expect(await two.leases.holder('a')).toBeUndefined();
+  });
+
   test('the bucket of leases deleted: it is made again and leases go on', async () => {
     const broker = await open({ leases: { renewEvery: 50, lostAfter: 200, takeOverAfter: 300 } });
     await broker.prepare();

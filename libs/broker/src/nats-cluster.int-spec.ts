@@ -19,7 +19,7 @@ brokerConformance('the NATS broker on three replicas', () =>
   natsSite(cluster.servers[0]!.url, {
     streams: { replicas: 3 },
     // What is written must be agreed upon by servers that share a small machine.
-    leases: { renewEvery: 200, lostAfter: 3_600, takeOverAfter: 5_000 },
+    leases: { renewEvery: 200, lostAfter: 5_600, takeOverAfter: 8_000 },
   }),
 );
 

@@ -187,6 +187,7 @@ export class NatsLeases implements Leases {
             encodeHeaders([expectLastOfSubject(last), DELETED]),
           );
         },
+        reachable: () => this.link.connected,
         ended: () => this.#held.delete(lease),
       });
       this.#held.add(lease);
@@ -228,6 +229,8 @@ interface LeaseKey {
   /** The key's revision if it is still ours. */
   read(): Promise<number | undefined>;
   remove(revision: number): Promise<void>;
+  /** Whether there is a connection now. */
+  reachable(): boolean;
   ended(): void;
 }
 
@@ -265,11 +268,27 @@ class HeldLease implements Lease {
     this.#finish(`The lease of ${this.cluster} was released.`);
     await this.#renewing;
     if (!ours) return;
-    try {
-      await this.key.remove(this.revision);
-    } catch {
-      // It runs out by itself, or is somebody else's by now.
+    // Asked again while it would save others from waiting: for as long as the lease has not run out by itself.
+    const runsOutAt = this.renewedAt + this.timing.takeOverAfter;
+    while (performance.now() < runsOutAt && this.key.reachable()) {
+      try {
+        return await this.key.remove(this.revision);
+      } catch (error) {
+        if (!(error instanceof BrokerError) || !(await this.#mayRemove(error))) return;
+      }
     }
+  }
+
+  /** After a failure: whether the key is ours still, at a revision that is known by then. */
+  async #mayRemove({ code }: BrokerError): Promise<boolean> {
+    if (code !== 'WRONG_SEQUENCE') {
+      await wait(Math.min(RETRY, this.timing.renewEvery / 4));
+      return code === 'UNAVAILABLE';
+    }
+    // Removed, or taken, by a publish whose answer was lost; or renewed by one.
+    const revision = await this.key.read().catch(() => undefined);
+    this.revision = revision ?? this.revision;
+    return revision !== undefined;
   }
 
   #finish(why: string): void {
