@@ -83,7 +83,7 @@ async function check(
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ cluster: 'default', ...values })) {
     if (address.includes(`{${name}}`)) address = address.replace(`{${name}}`, encodeURIComponent(value));
-    else query.set(name, value);
+    else if (name !== 'cluster') query.set(name, value);
   }
   const response = await fetch(`${standalone.ready.http}${address}?${query}`, {
     method: method.toUpperCase(),

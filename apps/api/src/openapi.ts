@@ -39,7 +39,10 @@ export function openApiDocument(version: string): Json {
     operationId: 'clusters',
     tags: ['queries'],
     summary: 'The clusters of the site',
-    responses: { 200: { description: 'Each cluster.', content: json(CLUSTERS_REPLY) } },
+    responses: {
+      200: { description: 'Each cluster.', content: json(CLUSTERS_REPLY) },
+      400: problem('It has a field that this query has not.'),
+    },
   });
   for (const [name, query] of Object.entries(QUERIES)) {
     const method = query.post === true ? 'post' : 'get';

@@ -515,6 +515,20 @@ describe('bad input has a clear answer', () => {
     expect((await get('default/candidates')).status).toBe(405);
   });
 
+  test('clusters has no fields, and two networks at once are no PF of both', async () => {
+    expect(await overNats('clusters', { nix: 1 }, '_')).toMatchObject({
+      error: { code: 'BAD_REQUEST', message: "the query 'clusters' has no field 'nix'; it has atLeast" },
+    });
+    expect((await fetch(`${standalone.ready.http}/v1/clusters?nix=1`)).status).toBe(400);
+    const l2 = { l2Id: 'l2', type: 'L2NoVlanNetwork' as const, physicalInterface: 'em1', sriov: true };
+    await client.ask('L2NetworkDefined', l2);
+    await client.ask('L3NetworkDefined', { l3Id: 'l3', l2Id: 'l2', kind: 'flat', sriov: true });
+    const pfs = async (request: object) => (await overNats('availability', request))['pfs'] as object[];
+    expect(await pfs({ networkId: 'l3', physicalNetwork: 'em1' })).toEqual(await pfs({ networkId: 'l3' }));
+    expect(await pfs({ networkId: 'l3' })).not.toEqual([]);
+    expect(await pfs({ networkId: 'l3', physicalNetwork: 'em2' })).toEqual([]);
+  });
+
   test('a range of ten years, and a filter that matches nothing, are empty answers', async () => {
     const range = { from: '2010-01-01T00:00:00Z', to: '2020-01-01T00:00:00Z' };
     expect(await overNats('history', range)).toMatchObject({ events: [] });

@@ -252,7 +252,10 @@ export async function answerQuery(
   name: string,
   request: QueryRequest,
 ): Promise<string> {
-  if (cluster === NO_CLUSTER && name === 'clusters') return JSON.stringify(await clusters(parts));
+  if (cluster === NO_CLUSTER && name === 'clusters') {
+    refuseUnknown(name, request, ['atLeast']);
+    return JSON.stringify(await clusters(parts));
+  }
   const query = queryNamed(name);
   const checker = checkerOf(name, query);
   refuseUnknown(name, request, checker.fields);

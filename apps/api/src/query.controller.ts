@@ -21,8 +21,8 @@ export class QueryController {
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
 
   @Get()
-  async clusters(@Res() response: Response): Promise<void> {
-    send(response, await this.ask('_', 'clusters', {}));
+  async clusters(@Query() asked: Said, @Res() response: Response): Promise<void> {
+    send(response, await this.ask('_', 'clusters', asked));
   }
 
   /** The whole log with a signed manifest: `vfctl audit check` needs nothing else. */

@@ -142,12 +142,12 @@ export interface AvailabilityRequest {
 
 /** VFs by PF: of the fleet, a host or a network. @returns JSON without the braces. */
 export function availability(moment: Moment, request: AvailabilityRequest): string {
-  let { physicalNetwork } = request;
+  const wanted = request.physicalNetwork === undefined ? [] : [request.physicalNetwork];
   if (request.networkId !== undefined) {
     const l3 = networkAt<{ l2Id: string }>(moment, request.networkId, 3);
     const l2 = l3 === undefined ? undefined : networkAt<{ physicalInterface: string }>(moment, l3.l2Id, 2);
     if (l2 === undefined) throw nothing('network', request.networkId, moment);
-    physicalNetwork = l2.physicalInterface;
+    wanted.push(l2.physicalInterface);
   }
   let host: { ordinal: number } | undefined;
   if (request.hostId !== undefined) {
@@ -159,7 +159,7 @@ export function availability(moment: Moment, request: AvailabilityRequest): stri
   let allocated = 0;
   const pfs: string[] = [];
   for (const pf of pfsAt(moment, host)) {
-    if (physicalNetwork !== undefined && !goesBy(pf.json, physicalNetwork)) continue;
+    if (!wanted.every((network) => goesBy(pf.json, network))) continue;
     total += pf.total;
     free += pf.free;
     allocated += pf.allocated;
