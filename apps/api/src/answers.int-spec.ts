@@ -15,7 +15,7 @@ import {
   type PlacedEvent,
   type State,
 } from '#domain';
-import { MemoryLog, type StoredRecord } from '#log';
+import { LogError, MemoryLog, type EventLog, type StoredRecord } from '#log';
 import { messageOf, silentLogger, type Allocator } from '#pipeline';
 import { ReadModel } from '#read-model';
 import { anyHistory, runsOf, saneHistories } from '../../../libs/domain/src/testing/arbitraries.js';
@@ -690,6 +690,21 @@ describe('a log that somebody has rewritten, hashes and all', () => {
       ).rejects.toMatchObject({
         code: 'UNAVAILABLE',
         message: expect.stringMatching(/^'never' is not in the log .* VF_DEAD cannot be looked through now/),
+      });
+    }
+  });
+
+  test('a log that is away is UNAVAILABLE, also to who asks for a cluster first', async () => {
+    const away: EventLog = Object.assign(Object.create(parts.log) as EventLog, {
+      head: () => Promise.reject(new LogError('UNAVAILABLE', 'the log is away')),
+    });
+    for (const [cluster, query] of [
+      ['asked-first', 'availability'],
+      ['asked-first', 'verify'],
+    ] as const) {
+      await expect(answerQuery({ ...parts, log: away }, cluster, query, {})).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: 'the log is away',
       });
     }
   });

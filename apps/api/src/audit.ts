@@ -1,6 +1,6 @@
 import { hash53 } from '#domain';
 import type { StoredRecord, EventBody } from '#log';
-import { decisionAt, recordAt, recordsAt, type At } from '#read-model';
+import { decisionAt, EVENT_TYPES, recordAt, recordsAt, type At } from '#read-model';
 import { INPUT_CATALOG, inputSubject, isInputType, isPosition, isReadable, readInput } from '#wire';
 import { messageOf } from '#pipeline';
 import type { ApiParts } from './api-parts.js';
@@ -189,6 +189,7 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
   const begin = from === undefined ? undefined : momentOf(from);
   const end = to === undefined ? undefined : momentOf(to);
   refuseBackwards(from, to);
+  refuseUnknownTypes(filters.types);
   const { position, positions } = await askTables<{ positions: readonly (readonly [number, number])[] }>(
     parts,
     cluster,
@@ -231,6 +232,22 @@ function refuseBackwards(from: string | undefined, to: string | undefined): void
   if (from === undefined || to === undefined || isPosition(from) !== isPosition(to)) return;
   const order = isPosition(from) ? Number : millisOf;
   if (order(from) > order(to)) throw new QueryError('BAD_REQUEST', `from (${from}) is after to (${to})`);
+}
+
+/** A type that is misspelt would find nothing, and say nothing. */
+function refuseUnknownTypes(types: readonly string[] = []): void {
+  const unknown = types.filter((type) => !EVENT_TYPES.has(type));
+  if (unknown.length === 0) return;
+  const near = [...EVENT_TYPES].find((type) =>
+    unknown.some((one) => one.toLowerCase() === type.toLowerCase()),
+  );
+  const inputs = unknown.every(isInputType)
+    ? ': it is what is asked for, and the log has what was decided'
+    : '';
+  throw new QueryError(
+    'BAD_REQUEST',
+    `types: there is no event ${unknown.join(', ')}${near === undefined ? inputs : `; is ${near} meant?`}`,
+  );
 }
 
 /** The causes of events, by their ids. */

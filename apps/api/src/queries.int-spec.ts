@@ -399,7 +399,13 @@ describe('bad input has a clear answer', () => {
   test.each([
     ['vm', { vmId: 'nobody' }, 404, 'NOT_FOUND', /there is no VM 'nobody' at position \d+/],
     ['vf', { hostId: 'h1', vf: '0000:ff:1f.7' }, 404, 'NOT_FOUND', /no VF '0000:ff:1f.7 of host h1'/],
-    ['tenants', { hostId: 'h1', vf: '0000:ff:1f.7' }, 404, 'NOT_FOUND', /never was a VF/],
+    [
+      'tenants',
+      { hostId: 'h1', vf: '0000:ff:1f.7' },
+      404,
+      'NOT_FOUND',
+      /^there was no VF 0000:ff:1f.7 of host h1 up to position \d+$/,
+    ],
     ['availability', { networkId: 'nix' }, 404, 'NOT_FOUND', /no network 'nix'/],
     ['vm', { vmId: 'vm1', at: '999999' }, 400, 'BAD_REQUEST', /beyond the log, which ends at \d+/],
     ['vm', { vmId: 'vm1', at: '2136-01-01T00:00:00Z' }, 400, 'BAD_REQUEST', /in the future/],
@@ -502,6 +508,15 @@ describe('bad input has a clear answer', () => {
     expect(await overNats('history', { types: 'VmStarted' })).toMatchObject({
       error: { code: 'BAD_REQUEST', message: expect.stringMatching(/^types must be a list/) },
     });
+    for (const [type, more] of [
+      ['vmstarted', '; is VmStarted meant?'],
+      ['VmStart', ''],
+      ['VmStartRequested', ': it is what is asked for, and the log has what was decided'],
+    ] as const) {
+      expect(await overNats('history', { types: ['VmStopped', type] })).toMatchObject({
+        error: { code: 'BAD_REQUEST', message: `types: there is no event ${type}${more}` },
+      });
+    }
     const reply = await nats.request('vf.query.default.vm', '{', { timeout: 5000 });
     expect(reply.json()).toMatchObject({
       error: { code: 'BAD_REQUEST', message: 'the request is not JSON' },

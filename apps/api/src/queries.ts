@@ -1,3 +1,4 @@
+import { LogError } from '#log';
 import type { Answered, CandidatesRequest, PlannedInput } from '#read-model';
 import { ReadError } from '#read-model';
 import { DataChecker, INPUT_CATALOG, isInputType, NO_CLUSTER } from '#wire';
@@ -252,6 +253,23 @@ export async function answerQuery(
   name: string,
   request: QueryRequest,
 ): Promise<string> {
+  try {
+    return await answerNow(parts, cluster, name, request);
+  } catch (error) {
+    if (error instanceof ReadError) throw new QueryError(error.code, error.message);
+    if (error instanceof LogError && error.code === 'UNAVAILABLE') {
+      throw new QueryError('UNAVAILABLE', error.message);
+    }
+    throw error;
+  }
+}
+
+async function answerNow(
+  parts: ApiParts,
+  cluster: string,
+  name: string,
+  request: QueryRequest,
+): Promise<string> {
   if (cluster === NO_CLUSTER && name === 'clusters') {
     refuseUnknown(name, request, ['atLeast']);
     return JSON.stringify(await clusters(parts));
@@ -261,16 +279,11 @@ export async function answerQuery(
   refuseUnknown(name, request, checker.fields);
   const checked = checker.check(normalised(request));
   if ('problem' in checked) throw new QueryError('BAD_REQUEST', checked.problem.replaceAll('data.', ''));
-  try {
-    await follow(parts, cluster);
-    if (query.always !== true || checked.data['atLeast'] !== undefined) {
-      await untilFresh(parts, cluster, checked.data);
-    }
-    return await query.answer({ parts, cluster, request: checked.data });
-  } catch (error) {
-    if (error instanceof ReadError) throw new QueryError(error.code, error.message);
-    throw error;
+  await follow(parts, cluster);
+  if (query.always !== true || checked.data['atLeast'] !== undefined) {
+    await untilFresh(parts, cluster, checked.data);
   }
+  return query.answer({ parts, cluster, request: checked.data });
 }
 
 /** A cluster that is in the log is followed from the first question about it on, at the latest. */

@@ -1,4 +1,5 @@
 export { ReadError, type ReadErrorCode } from './errors.js';
+export { EVENT_TYPES } from './projections.js';
 export type { Answered, At, Question } from './protocol.js';
 export type { ReadLogger, ReadStatus } from './progress.js';
 export { ReadModel, type ReadModelOptions } from './read-model.js';

@@ -92,3 +92,6 @@ export const PROJECTIONS: { readonly [T in EventType]: (touched: Touched, data: 
   InputIgnored: (touched, data) => touched.generation(data),
   InputRejected: (touched, data) => touched.generation(data),
 };
+
+/** Every event that there is. */
+export const EVENT_TYPES: ReadonlySet<string> = new Set(Object.keys(PROJECTIONS));

@@ -567,7 +567,10 @@ export function tenants(
       position,
     );
     if (known === undefined) {
-      throw new ReadError('NOT_FOUND', `there never was a VF ${request.vf} of host ${request.hostId}`);
+      throw new ReadError(
+        'NOT_FOUND',
+        `there was no VF ${request.vf} of host ${request.hostId} up to position ${position}`,
+      );
     }
   }
   const list = found.map(([vmId, nic, tenant, mac, id, from, to, reason, end]) => ({
