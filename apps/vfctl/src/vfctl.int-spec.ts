@@ -694,7 +694,30 @@ describe('completion', () => {
     expect(complete('vfctl', 'pf', 're')).toEqual(['restore']);
     expect(complete('vfctl', '--json', 'pf', 'restore', '--d')).toEqual(['--dry-run']);
     expect(complete('vfctl', 'pf', 'restore', 'host-1', '--y')).toEqual(['--yes']);
-    expect(complete('vfctl', 'dead', '')).toEqual(['ls', 'show', 'retry', '--help']);
+    expect(complete('vfctl', 'dead', '')).toEqual(['ls', 'show', 'retry', 'help', '--help']);
+    // What an option takes, also where it is no command, and files.
+    expect(complete('vfctl', 'pf', 'restore', 'host-1', 'em1', '--on-busy', '')).toEqual([
+      'unload',
+      'reject',
+    ]);
+    expect(complete('vfctl', 'vf', 'ls', 'host-1', '--state', 'un')).toEqual(['unavailable', 'unknown']);
+    expect(complete('vfctl', '-c', 'vm', 'host', 'sh')).toEqual(['show']);
+    expect(complete('vfctl', '--cluster=vm', 'host', 'sh')).toEqual(['show']);
+    expect(complete('vfctl', '--cluster', '')).toEqual(['']);
+    expect(complete('vfctl', 'completion', '')).toEqual(['bash', 'zsh', '--help']);
+    expect(complete('vfctl', 'he')).toEqual(['help']);
+    expect(complete('vfctl', 'help', 'pf', 're')).toEqual(['restore']);
+    const file = join(directory, 'completion');
+    const part = file.slice(0, -3);
+    for (const words of [
+      ['plan', '-f', part],
+      ['plan', '--file', part],
+      ['--creds', part],
+      ['audit', 'check', part],
+      ['audit', 'check', 'x', '--key', part],
+      ['audit', 'export', part],
+    ])
+      expect([words, complete('vfctl', ...words)]).toEqual([words, [file]]);
   });
 
   test('of another shell there is none', async () => {
