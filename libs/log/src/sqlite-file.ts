@@ -27,6 +27,8 @@ export class SqliteFile {
   readonly #identity: Stats;
   readonly #streamIds = new Map<string, number>();
   readonly #statements: ReturnType<typeof prepareStatements>;
+  /** The file's {@link dataVersion} up to which everything is in it. */
+  #checkpointed = -1;
 
   /** @param db checked already: libsql ends the whole process on a declaration that is not text. */
   private constructor(
@@ -131,6 +133,21 @@ export class SqliteFile {
   /** A number that changes when another connection has changed the file. */
   dataVersion(): number {
     return Number((this.#statements.dataVersion.get() as Row)[0]);
+  }
+
+  /**
+   * Brings what is in the write-ahead log into the file, without waiting for anybody. A commit that does it has
+   * its writer wait for two syncs.
+   */
+  checkpoint(): void {
+    try {
+      const version = this.dataVersion();
+      if (version === this.#checkpointed) return;
+      this.db.prepare('PRAGMA wal_checkpoint(PASSIVE)').raw().get();
+      this.#checkpointed = version;
+    } catch {
+      // Nothing depends on it; what is wrong is said to who writes.
+    }
   }
 
   close(): void {

@@ -1,10 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, open, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as wait } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -80,6 +81,20 @@ describe('SqliteLog', () => {
       await closeAll();
       expect(existsSync(`${file}-wal`)).toBe(false);
       expect((await readFile(file)).subarray(0, 15).toString()).toBe('SQLite format 3');
+    });
+
+    test('grows by the thread of a reader, so that no append waits for a checkpoint', async () => {
+      log = await openLog();
+      await add({ decisions: 200, data: 'x'.repeat(1000) });
+      // All of it is in the write-ahead log.
+      const small = statSync(file).size;
+      const reader = await log.reader();
+      opened.push(reader);
+      const end = performance.now() + 20_000;
+      while (statSync(file).size < small + 200_000 && performance.now() < end) await wait(20);
+      expect(statSync(file).size).toBeGreaterThan(small + 200_000);
+      const head = await log.head(stream);
+      expect(await reader.head(stream)).toEqual(head);
     });
 
     test('can be read by a person, with every event on a line', async () => {

@@ -9,6 +9,9 @@ import type { SqliteLogOptions } from './sqlite-protocol.js';
 
 export type { SqliteLogOptions } from './sqlite-protocol.js';
 
+/** Milliseconds. At a thousand inputs a second there are two MiB by then. */
+const CHECKPOINT_EVERY = 500;
+
 /**
  * The log in an SQLite file, for one machine. Several processes may use one file at the same time.
  *
@@ -48,10 +51,11 @@ export class SqliteLog implements EventLog {
 
   /**
    * Another handle on the same file with a thread of its own, for those who read much: they do not stand in
-   * the way of appends. It hears of this handle's appends at once. It is closed by itself.
+   * the way of appends. It hears of this handle's appends at once, and has its thread do the checkpoints that
+   * appends would wait for. It is closed by itself.
    */
   async reader(): Promise<SqliteLog> {
-    const reader = await SqliteLog.open(this.#file, this.#options);
+    const reader = await SqliteLog.open(this.#file, { ...this.#options, checkpointEvery: CHECKPOINT_EVERY });
     this.#readers.add(reader);
     return reader;
   }

@@ -132,6 +132,8 @@ function configure(db: Database.Database, options: SqliteLogOptions, timeout: nu
     'fullfsync = ON',
     'checkpoint_fullfsync = ON',
     'cell_size_check = ON',
+    // Pages. Only where no other thread does it in time (see `checkpointEvery`): a commit waits for this one.
+    'wal_autocheckpoint = 4096',
   ]) {
     db.exec(`PRAGMA ${setting}`);
   }

@@ -21,6 +21,11 @@ export interface SqliteLogOptions {
   readonly maxBytes?: number;
   /** How many records at the end of each stream are checked on opening. Default: 1000. */
   readonly checkLast?: number;
+  /**
+   * How often this handle's thread brings what is in the write-ahead log into the file, in milliseconds.
+   * Default: only when there is much of it, at a commit, which waits for it.
+   */
+  readonly checkpointEvery?: number;
 }
 
 /** What the worker is asked, and what it answers. */

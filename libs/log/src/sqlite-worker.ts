@@ -8,6 +8,7 @@ const port = parentPort!;
 let file: SqliteFile | undefined;
 let pollInterval = 100;
 let polling: NodeJS.Timeout | undefined;
+let checkpoints: NodeJS.Timeout | undefined;
 /** Snapshots being compressed; everything else is done when its message is. */
 const unfinished = new Set<Promise<unknown>>();
 
@@ -33,7 +34,10 @@ async function answer(request: Request): Promise<void> {
 function handle(request: Request): unknown {
   if (request.call === 'open') {
     pollInterval = request.options.pollInterval ?? pollInterval;
-    file = SqliteFile.open(request.file, request.options, request.mustExist);
+    const opened = SqliteFile.open(request.file, request.options, request.mustExist);
+    file = opened;
+    const { checkpointEvery } = request.options;
+    if (checkpointEvery !== undefined) checkpoints = setInterval(() => opened.checkpoint(), checkpointEvery);
     return;
   }
   if (file === undefined) throw new Error('the log file is not open');
@@ -77,6 +81,7 @@ function watch(watched: SqliteFile, on: boolean): void {
 
 async function close(closing: SqliteFile): Promise<void> {
   clearInterval(polling);
+  clearInterval(checkpoints);
   // This call is not among them yet: it is added after it was begun.
   await Promise.allSettled(unfinished);
   closing.close();

@@ -98,7 +98,7 @@ function formOf(db: Database.Database): string | undefined {
 
 /** Nothing in the file is the truth: what a power failure takes of it comes again from the log. */
 function configure(db: Database.Database): void {
-  for (const setting of ['journal_mode = WAL', 'busy_timeout = 5000', 'wal_autocheckpoint = 8000']) {
+  for (const setting of ['journal_mode = WAL', 'busy_timeout = 5000']) {
     db.prepare(`PRAGMA ${setting}`).raw().get();
   }
   // A checkpoint syncs: while a million events are taken in, every 32 MiB of the write-ahead log and not every 4.
