@@ -153,17 +153,25 @@ export async function offer(chain: Chain, load: SteadyLoad): Promise<number> {
   return published;
 }
 
-/** Milliseconds from the publish to the outcome of starts that are offered for so long. */
+/** Milliseconds from the publish to the outcome of a start. */
+export interface Latencies {
+  /** Of those offered while everything was cold. */
+  readonly cold: readonly number[];
+  /** Of those after that. */
+  readonly warm: readonly number[];
+}
+
+/** Offers starts for so many seconds, the first `coldSeconds` of which are told apart. */
 export async function latenciesOf(
   chain: Chain,
-  startsPerSecond: number,
-  seconds: number,
-): Promise<readonly number[]> {
+  load: { readonly startsPerSecond: number; readonly coldSeconds: number; readonly seconds: number },
+): Promise<Latencies> {
   const took: number[] = [];
   await offer(chain, {
-    startsPerSecond,
-    signal: AbortSignal.timeout(seconds * 1000),
+    startsPerSecond: load.startsPerSecond,
+    signal: AbortSignal.timeout((load.coldSeconds + load.seconds) * 1000),
     onOutcome: (milliseconds) => took.push(milliseconds),
   });
-  return took;
+  const cold = Math.round(load.startsPerSecond * load.coldSeconds);
+  return { cold: took.slice(0, cold), warm: took.slice(cold) };
 }
