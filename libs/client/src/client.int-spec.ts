@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { connectNats, endLeftBehindServer, findNatsServer, startNatsServer } from '#broker';
 import { Test } from '@nestjs/testing';
+import { getEventListeners } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { Standalone } from '#standalone';
 import { VfScheduler } from './client.js';
 import { VfError, VfRefusal } from './errors.js';
+import { follow } from './follow.js';
 import { VfSchedulerModule } from './nest.js';
 import { Cable, hostWith, PF, startScheduler } from './testing/scheduler.js';
 
@@ -310,9 +313,55 @@ describe('options', () => {
       }
     }
     expect((await errorOf(client.stopVm('vm-1', '', { signal: {} as never }))).message).toContain('signal');
-    expect((await errorOf(client.follow({ after: 0, readAhead: 0 }).next())).code).toBe('BAD_INPUT');
-    expect((await errorOf(client.follow({ after: 'then' }).next())).code).toBe('BAD_INPUT');
+    for (const options of [
+      { readAhead: 0 },
+      ...['then', '', ' ', '0x2', '1e0', null, [1], true].map((after) => ({ after })),
+      ...['', '*', 'a b', 'a.b', undefined].map((id) => ({ about: { kind: 'vm', id } })),
+      { about: { kind: 'pf', id: 'vm-1' } },
+      { about: 'vm-1' },
+      { types: 'VmStopped' },
+      { types: [] },
+      { signal: {} },
+    ]) {
+      const error = await errorOf(client.follow({ after: 0, ...options } as never).next());
+      expect([options, error.code]).toEqual([options, 'BAD_INPUT']);
+    }
+    for (const wrong of [Number.NaN, -1, 1.5, '1'] as never[]) {
+      expect((await errorOf(client.deadLetters({ from: wrong }).next())).code).toBe('BAD_INPUT');
+      expect((await errorOf(client.deadLetter(wrong))).code).toBe('BAD_INPUT');
+    }
+    for (const name of ['', 'a b', '*', 'a.b'])
+      expect((await errorOf(client.query(name))).code).toBe('BAD_INPUT');
     expect((await client.publish('VmRebooted', { vmId: 'vm-1' })).sequence).toBe(before + 1);
+  });
+
+  test('however many follow, and follow again, Node sees no leak', async () => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warned);
+    const broker = await connectNats({ url: standalone.ready.nats });
+    try {
+      const { position } = await client.stopVm('vm-none');
+      const after = Number(position) - 1;
+      const loops = Array.from({ length: 12 }, () => client.follow({ after }));
+      for (const loop of loops) expect((await loop.next()).value).toMatchObject({ position });
+      for (const loop of loops) await loop.return();
+      // A warning is told in the next tick.
+      await setImmediate();
+      expect(warnings).toEqual([]);
+      const { signal } = new AbortController();
+      expect((await follow(broker.link, 'default', { after }, signal).next()).value).toMatchObject({
+        position,
+      });
+      const loop = follow(broker.link, 'default', { after }, signal);
+      await loop.next();
+      await loop.return();
+      // That of the loop which goes on.
+      expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    } finally {
+      process.off('warning', warned);
+      await broker.close();
+    }
   });
 
   test('a time for each call is a time for the first connection too', async () => {

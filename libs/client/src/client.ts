@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Inputs, InputType, NicSpec, StartedNic, VfAllocated } from '#domain';
 import {
   deadLettersBackwards,
@@ -19,7 +20,7 @@ import { VfError, VfRefusal } from './errors.js';
 import { follow, type FollowOptions } from './follow.js';
 import { prepareInput, type EventAttributes, type PreparedInput } from './input.js';
 import { isRefusal, outcomeTypes, type AskableInput, type EventOf, type GrantedType } from './outcomes.js';
-import { checkTime, Patience } from './patience.js';
+import { checkSignal, checkTime, checkWhole, Patience } from './patience.js';
 import { Queries, type OutcomeReply, type Positioned, type QueryBase, type QueryReplies } from './queries.js';
 
 /** How to reach the scheduler. Times in milliseconds. */
@@ -98,6 +99,8 @@ export class VfScheduler {
     private readonly ownsLink: boolean,
   ) {
     checkOptions(cluster, options);
+    // Each loop that follows listens: Node takes more than ten for a leak.
+    setMaxListeners(0, this.#closing.signal);
     this.#answers = new Answers(link);
     this.#queries = new Queries(link, cluster);
     this.#asking = new Asking(link, this.#answers, this.#queries);
@@ -288,7 +291,11 @@ export class VfScheduler {
     options?: CallOptions,
   ): Promise<T>;
   query(name: string, request: object = {}, options: CallOptions = {}): Promise<unknown> {
-    return this.#patiently(options, (patience) => this.#queries.ask(name, request, patience));
+    return this.#patiently(options, (patience) => {
+      if (typeof name !== 'string' || !isIdentifier(name))
+        throw new VfError('BAD_INPUT', `'${String(name)}' is not the name of a query`);
+      return this.#queries.ask(name, request, patience);
+    });
   }
 
   availability(
@@ -331,6 +338,7 @@ export class VfScheduler {
     options: { readonly all?: boolean; readonly from?: number } = {},
   ): AsyncGenerator<DeadLetterOnRecord, void, undefined> {
     const { all = false, from } = options;
+    checkWhole('from', from, 0);
     const letters = deadLettersBackwards(this.link, { from, ...(!all && { cluster: this.cluster }) });
     for (;;) {
       const next = await this.#reaching(() => letters.next());
@@ -340,7 +348,8 @@ export class VfScheduler {
   }
 
   /** The dead letter at a sequence of `VF_DEAD`. */
-  deadLetter(sequence: number): Promise<DeadLetterOnRecord | undefined> {
+  async deadLetter(sequence: number): Promise<DeadLetterOnRecord | undefined> {
+    checkWhole('sequence', sequence, 0);
     return this.#reaching(() => readDeadLetter(this.link, sequence));
   }
 
@@ -446,8 +455,7 @@ export class VfScheduler {
 
   async #patiently<R>(options: CallOptions, call: (patience: Patience) => Promise<R>): Promise<R> {
     checkTime('timeout', options.timeout);
-    if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
-      throw new VfError('BAD_INPUT', 'signal must be an AbortSignal');
+    checkSignal(options.signal);
     this.#assertOpen();
     const patience = new Patience(options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT, options.signal);
     try {

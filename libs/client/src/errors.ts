@@ -4,7 +4,7 @@ import type { OutgoingEvent } from '#wire';
 /**
  * What can come between a call and its answer:
  *
- * - `BAD_INPUT`: what was to be sent cannot be read by the contract. Nothing was sent.
+ * - `BAD_INPUT`: what was to be sent cannot be read by the contract, or an option makes no sense. Nothing was sent.
  * - `ID_REUSED`: the id was used before, for another request. This one took no effect.
  * - `DEAD_LETTERED`: the scheduler could not take the input; it is in `VF_DEAD`, with the reason.
  * - `NOT_STORED`: NATS refuses the input (`VF_IN` is full, no permission). It took no effect.

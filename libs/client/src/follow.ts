@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { followOutput, outputSpan, type NatsLink, BrokerError } from '#broker';
-import { outputSubject, type OutgoingEvent, type SubjectKind } from '#wire';
+import { isIdentifier, outputSubject, type OutgoingEvent, type SubjectKind } from '#wire';
 import { VfError } from './errors.js';
+import { checkSignal, checkWhole } from './patience.js';
 
 /** Which events, and from where. */
 export interface FollowOptions {
@@ -22,21 +23,22 @@ export interface FollowOptions {
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const LOOK_AGAIN = 500;
+const KINDS: ReadonlySet<unknown> = new Set<SubjectKind>(['vm', 'host', 'network', 'cluster']);
 
 /**
  * The events of a cluster in order, each once, over reconnects and restarts: their positions have no gaps
  * unless you asked for some of them only.
  *
- * @throws VfError `EVENTS_GONE` when `VF_OUT` no longer has what comes after that position.
+ * @throws VfError `EVENTS_GONE` when `VF_OUT` no longer has what comes after that position; `BAD_INPUT`.
  */
 export async function* follow(
   link: NatsLink,
   cluster: string,
-  { after = 'now', about, types, signal: asked, readAhead = 512 }: FollowOptions,
+  options: FollowOptions,
   closing: AbortSignal,
 ): AsyncGenerator<OutgoingEvent, void, undefined> {
-  if (!(Number.isSafeInteger(readAhead) && readAhead >= 1))
-    throw new VfError('BAD_INPUT', `readAhead must be a whole number, 1 or more, not ${String(readAhead)}`);
+  checkOptions(options);
+  const { after = 'now', about, types, signal: asked, readAhead = 512 } = options;
   const signal = asked === undefined ? closing : AbortSignal.any([closing, asked]);
   let position = await startOf(link, cluster, after, signal);
   if (position === undefined) return;
@@ -81,12 +83,9 @@ async function startOf(
   after: number | string,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const asked = after === 'now' ? undefined : Number(after);
-  if (asked !== undefined && !(Number.isSafeInteger(asked) && asked >= 0))
-    throw new VfError('BAD_INPUT', `'${after}' is not a position: digits, or 'now'`);
-  const ended = aborted(signal);
+  const asked = after === 'now' ? undefined : positionOf(after);
   while (!signal.aborted && !link.closed) {
-    await Promise.race([link.whenConnected(), ended]);
+    await connectedOrAborted(link, signal);
     const span = await outputSpan(link, cluster).catch((error: unknown) => {
       if (error instanceof BrokerError && error.code === 'REFUSED')
         throw new VfError('UNAVAILABLE', error.message, { cluster }, { cause: error });
@@ -108,11 +107,38 @@ async function startOf(
   return undefined;
 }
 
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+/** Leaves nothing behind at the signal: that of a client outlives all that it follows. */
+async function connectedOrAborted(link: NatsLink, signal: AbortSignal): Promise<void> {
+  let end = (): void => {};
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  signal.addEventListener('abort', end);
+  if (signal.aborted) end();
+  await Promise.race([link.whenConnected(), ended]).finally(() => signal.removeEventListener('abort', end));
+}
+
+/** A text that is no position would be 0 to `Number`, and 0 is the first event of all. */
+function positionOf(after: unknown): number {
+  const position =
+    typeof after === 'number' || (typeof after === 'string' && /^\d+$/.test(after)) ? Number(after) : -1;
+  if (Number.isSafeInteger(position) && position >= 0) return position;
+  throw new VfError('BAD_INPUT', `'${String(after)}' is not a position: digits, or 'now'`);
+}
+
+/** @throws VfError `BAD_INPUT` for what would wait for ever for events that cannot be. */
+function checkOptions({ about, types, signal, readAhead }: FollowOptions): void {
+  checkWhole('readAhead', readAhead, 1);
+  checkSignal(signal);
+  const bad = (problem: string): never => {
+    throw new VfError('BAD_INPUT', problem);
+  };
+  if (
+    about !== undefined &&
+    !(KINDS.has(about?.kind) && typeof about.id === 'string' && isIdentifier(about.id))
+  )
+    bad(`about must be a kind (${[...KINDS].join(', ')}) and an id of 1 to 64 of A-Z a-z 0-9 _ -`);
+  const texts = Array.isArray(types) && types.every((type) => typeof type === 'string' && type !== '');
+  if (types !== undefined && !(texts && types.length > 0)) bad('types must be a list of types, one at least');
+}
 
 const gone = (cluster: string, wanted: number, first: number): VfError =>
   new VfError(

@@ -13,6 +13,18 @@ export function checkTime(name: string, time: unknown): void {
   );
 }
 
+/** @throws VfError `BAD_INPUT` for what ends nothing. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new VfError('BAD_INPUT', 'signal must be an AbortSignal');
+}
+
+/** @throws VfError `BAD_INPUT` for what is no whole number, or too small. */
+export function checkWhole(name: string, value: unknown, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
+  throw new VfError('BAD_INPUT', `${name} must be a whole number, ${least} or more, not ${String(value)}`);
+}
+
 /** The time that one call may take, and the caller's own wish to end it. Milliseconds. */
 export class Patience {
   readonly #end: number;
