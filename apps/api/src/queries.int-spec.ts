@@ -398,13 +398,13 @@ describe('lists', () => {
 describe('bad input has a clear answer', () => {
   test.each([
     ['vm', { vmId: 'nobody' }, 404, 'NOT_FOUND', /there is no VM 'nobody' at position \d+/],
-    ['vf', { hostId: 'h1', vf: '0000:ff:1f.7' }, 404, 'NOT_FOUND', /no VF '0000:ff:1f.7 of host h1'/],
+    ['vf', { hostId: 'h1', vf: '0000:ff:1f.7' }, 404, 'NOT_FOUND', /no VF 0000:ff:1f\.7 of host 'h1' at/],
     [
       'tenants',
       { hostId: 'h1', vf: '0000:ff:1f.7' },
       404,
       'NOT_FOUND',
-      /^there was no VF 0000:ff:1f.7 of host h1 up to position \d+$/,
+      /^there was no VF 0000:ff:1f.7 of host 'h1' up to position \d+$/,
     ],
     ['availability', { networkId: 'nix' }, 404, 'NOT_FOUND', /no network 'nix'/],
     ['vm', { vmId: 'vm1', at: '999999' }, 400, 'BAD_REQUEST', /beyond the log, which ends at \d+/],

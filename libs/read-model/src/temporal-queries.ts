@@ -280,7 +280,7 @@ export function vfOf(moment: Moment, request: { readonly hostId: string; readonl
       position,
     ),
   );
-  if (found === undefined) throw nothing('VF', `${request.vf} of host ${request.hostId}`, moment);
+  if (found === undefined) throw nothing(`VF ${request.vf} of host`, request.hostId, moment);
   return { vf: viewVf(moment, request.hostId, request.vf, found) };
 }
 
@@ -569,7 +569,7 @@ export function tenants(
     if (known === undefined) {
       throw new ReadError(
         'NOT_FOUND',
-        `there was no VF ${request.vf} of host ${request.hostId} up to position ${position}`,
+        `there was no VF ${request.vf} of host '${request.hostId}' up to position ${position}`,
       );
     }
   }
