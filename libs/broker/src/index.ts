@@ -3,7 +3,7 @@ export * from './errors.js';
 export * from './memory-broker.js';
 export * from './memory-broker-server.js';
 export * from './nats-broker.js';
-export { NatsLink, openNatsConnection } from './nats-connection.js';
+export { NatsLink, openNatsConnection, readCredentials } from './nats-connection.js';
 export { toBrokerError } from './nats-errors.js';
 export * from './nats-follow-output.js';
 export * from './nats-read-dead-letters.js';

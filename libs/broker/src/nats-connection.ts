@@ -84,7 +84,9 @@ export async function openNatsConnection(options: NatsConnectionOptions): Promis
   };
   if (options.tls) settings.tls = options.tls;
   if (options.credentialsFile) {
-    settings.authenticator = credsAuthenticator(await readCredentials(options.credentialsFile));
+    settings.authenticator = credsAuthenticator(
+      await readCredentials(options.credentialsFile, 'VF_NATS_CREDS'),
+    );
   }
 
   const connection = await connectWithin(settings, url, startTimeout, log, options.signal);
@@ -264,14 +266,23 @@ export class NatsLink {
   }
 }
 
-async function readCredentials(file: string): Promise<Uint8Array> {
+/**
+ * Reads a file of credentials: what is none would look as if no server answered.
+ *
+ * @throws BrokerError `REFUSED`, with a sentence that names the file.
+ */
+export async function readCredentials(file: string, setting?: string): Promise<Uint8Array> {
+  const named = setting === undefined ? file : `${file} (${setting})`;
+  const refuse = (problem: string, cause: unknown): never => {
+    throw new BrokerError('REFUSED', `The NATS credentials file ${named} ${problem}.`, { cause });
+  };
+  const bytes = await readFile(file).catch((error: unknown) => refuse('cannot be read', error));
   try {
-    return await readFile(file);
+    await credsAuthenticator(bytes)('nonce');
   } catch (error) {
-    throw new BrokerError('REFUSED', `The NATS credentials file ${file} (VF_NATS_CREDS) cannot be read.`, {
-      cause: error,
-    });
+    refuse('holds no credentials: a JWT and a seed, as nsc writes them', error);
   }
+  return bytes;
 }
 
 /** The client's own waiting for a first connection cannot be bounded, so each attempt is one of ours. */

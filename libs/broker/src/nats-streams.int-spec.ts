@@ -1,4 +1,5 @@
 import { createServer, type AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
@@ -152,7 +153,15 @@ describe('connecting', () => {
       connectNats({ url: server.url, credentialsFile: '/nowhere/vf.creds' }),
     ).rejects.toMatchObject({
       code: 'REFUSED',
-      message: expect.stringContaining('/nowhere/vf.creds'),
+      message: 'The NATS credentials file /nowhere/vf.creds (VF_NATS_CREDS) cannot be read.',
+    });
+  });
+
+  test('names a credentials file that holds none, and does not say that no server answers', async () => {
+    const credentialsFile = fileURLToPath(import.meta.url);
+    await expect(connectNats({ url: server.url, credentialsFile })).rejects.toMatchObject({
+      code: 'REFUSED',
+      message: `The NATS credentials file ${credentialsFile} (VF_NATS_CREDS) holds no credentials: a JWT and a seed, as nsc writes them.`,
     });
   });
 

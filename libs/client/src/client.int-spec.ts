@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { Standalone } from '#standalone';
 import { VfScheduler } from './client.js';
 import { VfError, VfRefusal } from './errors.js';
@@ -325,6 +326,10 @@ describe('options', () => {
     ]) {
       const error = await errorOf(client.follow({ after: 0, ...options } as never).next());
       expect([options, error.code]).toEqual([options, 'BAD_INPUT']);
+    }
+    for (const credentialsFile of ['/nowhere/vf.creds', fileURLToPath(import.meta.url)]) {
+      const error = await errorOf(VfScheduler.connect({ servers: standalone.ready.nats, credentialsFile }));
+      expect([error.code, error.message]).toEqual(['BAD_INPUT', expect.stringContaining(credentialsFile)]);
     }
     for (const wrong of [Number.NaN, -1, 1.5, '1'] as never[]) {
       expect((await errorOf(client.deadLetters({ from: wrong }).next())).code).toBe('BAD_INPUT');

@@ -7,6 +7,7 @@ import {
   outputAt,
   outputSpan,
   publishAgain,
+  readCredentials,
   readDeadLetter,
   type BrokerLog,
   type DeadLetterOnRecord,
@@ -116,6 +117,11 @@ export class VfScheduler {
     const { servers = 'nats://127.0.0.1:4222', cluster = 'default', credentialsFile, tls, log } = options;
     checkOptions(cluster, options);
     const { timeout = DEFAULT_TIMEOUT, connectTimeout = Math.min(CONNECT_TIMEOUT, timeout) } = options;
+    if (credentialsFile !== undefined) {
+      await readCredentials(credentialsFile).catch((error: Error) => {
+        throw new VfError('BAD_INPUT', error.message, { credentialsFile }, { cause: error });
+      });
+    }
     let link: NatsLink;
     try {
       link = await NatsLink.open({
