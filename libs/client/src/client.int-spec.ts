@@ -331,6 +331,13 @@ describe('options', () => {
       const error = await errorOf(VfScheduler.connect({ servers: standalone.ready.nats, credentialsFile }));
       expect([error.code, error.message]).toEqual(['BAD_INPUT', expect.stringContaining(credentialsFile)]);
     }
+    for (const options of [
+      ...['', [], [''], 5].map((servers) => ({ servers })),
+      ...['', 5].map((source) => ({ servers: standalone.ready.nats, source })),
+    ]) {
+      const error = await errorOf(VfScheduler.connect({ connectTimeout: 100, ...options } as never));
+      expect([options, error.code]).toEqual([options, 'BAD_INPUT']);
+    }
     for (const wrong of [Number.NaN, -1, 1.5, '1'] as never[]) {
       expect((await errorOf(client.deadLetters({ from: wrong }).next())).code).toBe('BAD_INPUT');
       expect((await errorOf(client.deadLetter(wrong))).code).toBe('BAD_INPUT');

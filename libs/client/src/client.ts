@@ -78,6 +78,7 @@ export interface StartedVm {
   readonly bondHints?: string;
 }
 
+const NATS = 'nats://127.0.0.1:4222';
 const DEFAULT_TIMEOUT = 10_000;
 const CONNECT_TIMEOUT = 5000;
 /** A decision has more events than this only where a whole PF is taken away. */
@@ -114,7 +115,7 @@ export class VfScheduler {
    *   options that make no sense.
    */
   static async connect(options: VfSchedulerOptions = {}): Promise<VfScheduler> {
-    const { servers = 'nats://127.0.0.1:4222', cluster = 'default', credentialsFile, tls, log } = options;
+    const { servers = NATS, cluster = 'default', credentialsFile, tls, log } = options;
     checkOptions(cluster, options);
     const { timeout = DEFAULT_TIMEOUT, connectTimeout = Math.min(CONNECT_TIMEOUT, timeout) } = options;
     if (credentialsFile !== undefined) {
@@ -473,9 +474,17 @@ export class VfScheduler {
 }
 
 /** @throws VfError `BAD_INPUT` */
-function checkOptions(cluster: string, { timeout, connectTimeout }: VfSchedulerOptions): void {
+function checkOptions(
+  cluster: string,
+  { servers = NATS, source, timeout, connectTimeout }: VfSchedulerOptions,
+): void {
   if (!isIdentifier(cluster) || cluster === NO_CLUSTER)
     throw new VfError('BAD_INPUT', `'${cluster}' is not a cluster name: 1 to 64 of A-Z a-z 0-9 _ -`);
+  const urls: readonly unknown[] = Array.isArray(servers) ? servers : [servers];
+  if (urls.length === 0 || !urls.every((url) => typeof url === 'string' && url !== ''))
+    throw new VfError('BAD_INPUT', 'servers must be the URL of a NATS server, or a list of them');
+  if (source !== undefined && (typeof source !== 'string' || source === ''))
+    throw new VfError('BAD_INPUT', 'source must say who you are, such as /compute/controller-1');
   checkTime('timeout', timeout);
   checkTime('connectTimeout', connectTimeout);
 }
