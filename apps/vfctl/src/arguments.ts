@@ -14,10 +14,14 @@ export function seconds(text: string): number {
   return value;
 }
 
+/** What is there. Nothing is not "any" or "none", and hardly what was meant. */
+export function notEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
+  return text;
+}
+
 /** Collects what an option is given with, several times or with commas. */
 export function several(text: string, before: readonly string[] = []): readonly string[] {
   const parts = text.split(',');
-  // Nothing is not "none of them", and hardly what was meant.
-  if (parts.includes('')) throw new InvalidArgumentError('It must not be empty.');
-  return [...before, ...parts];
+  return [...before, ...parts.map(notEmpty)];
 }

@@ -536,6 +536,8 @@ describe('events', () => {
     expect((await vfctl('events --last 0')).out).toBe('');
     expect((await vfctl('events --last 3 --after 1')).code).toBe(2);
     expect((await vfctl('events --type ,')).code).toBe(2);
+    expect((await vfctl('events --vm=')).code).toBe(2);
+    expect((await vfctl('events --follow --host=')).code).toBe(2);
     expect((await vfctl('events --after 99999999')).code).toBe(2);
   });
 

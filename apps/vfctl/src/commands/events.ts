@@ -6,7 +6,7 @@ import {
   type OutputSpan,
   type VfScheduler,
 } from '#client';
-import { several, wholeNumber } from '../arguments.js';
+import { notEmpty, several, wholeNumber } from '../arguments.js';
 import { EXIT, Ended, UsageError } from '../exit-codes.js';
 import type { Run } from '../run.js';
 import { timelineRow } from '../tables.js';
@@ -37,8 +37,8 @@ export function eventCommands(program: Command, run: Run): void {
         .conflicts('last'),
     )
     .option('--last <n>', 'begin with the last so many of those; 20 unless --after says where', wholeNumber)
-    .option('--vm <vm>', 'only those about one VM')
-    .option('--host <host>', 'only those about one host')
+    .option('--vm <vm>', 'only those about one VM', notEmpty)
+    .option('--host <host>', 'only those about one host', notEmpty)
     .option('--type <types>', 'only these types, with commas', several)
     .addHelpText(
       'after',
