@@ -238,16 +238,13 @@ export function logConformance(
           const write = async (writer: EventLog, number: number): Promise<void> => {
             for (let round = 0; round < rounds;) {
               const head = await writer.head(stream);
-              try {
-                await writer.append(
-                  stream,
-                  head.position,
-                  sampleDecisions(head, { data: `${number}/${round}` }),
-                );
-                round += 1;
-              } catch (error) {
-                expect(error).toMatchObject({ code: 'WRONG_POSITION' });
-              }
+              const decisions = sampleDecisions(head, { data: `${number}/${round}` });
+              const append = (): Promise<unknown> =>
+                writer.append(stream, head.position, decisions).catch((error: unknown) => error);
+              let failure = await append();
+              while (isTransient(failure)) failure = await append();
+              if (failure === undefined) round += 1;
+              else expect(failure).toMatchObject({ code: 'WRONG_POSITION' });
             }
           };
           await Promise.all(writers.map(write));
