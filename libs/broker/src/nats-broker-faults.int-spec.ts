@@ -287,6 +287,35 @@ describe('what people may do with the tools of NATS', () => {
     expect(await two.leases.holder('a')).toBeUndefined();
   });
 
+  test('a release that is heard before the answer of an older look hands the lease over at once', async () => {
+    // It would run out long after this test does.
+    const leases = { renewEvery: 80_000, lostAfter: 160_000, takeOverAfter: 200_000 };
+    const one = await open({ leases });
+    const two = await open({ leases });
+    await one.prepare();
+    const never = new AbortController();
+    const lease = (await one.leases.acquire('a', 'one', never.signal))!;
+    two.leases.join('two', () => [], never.signal);
+    await until(() => two.leases.fleet().holders.get('a') === 'one');
+    let arrive = (): void => undefined;
+    const delay = new Promise<void>((resolve) => (arrive = resolve));
+    const { connection } = two;
+    const request = connection.request.bind(connection);
+    let looks = 0;
+    connection.request = async (...asked) => {
+      const answer = await request(...asked);
+      if (asked[0].startsWith('$JS.API.STREAM.MSG.GET.KV_') && looks++ === 0) await delay;
+      return answer;
+    };
+    const next = two.leases.acquire('a', 'two', never.signal);
+    await until(() => looks === 1);
+    await lease.release();
+    await until(() => two.leases.fleet().holders.get('a') === undefined);
+    arrive();
+    expect(await next).toMatchObject({ cluster: 'a' });
+    never.abort();
+  });
+
   test('the bucket of leases deleted: it is made again and leases go on', async () => {
     const broker = await open({ leases: { renewEvery: 50, lostAfter: 200, takeOverAfter: 300 } });
     await broker.prepare();

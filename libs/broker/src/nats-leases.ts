@@ -209,13 +209,15 @@ export class NatsLeases implements Leases {
   }
 
   async #read(cluster: string): Promise<LeaseEntry> {
+    const before = this.#board.entry(cluster);
     const message = await getStoredMessage(this.link, `KV_${BUCKET}`, {
       last_by_subj: this.#subject(cluster),
     });
-    return this.#board.see(
-      cluster,
-      message ? parseLease(message.sequence, message.payload) : { revision: 0 },
-    );
+    const value = message ? parseLease(message.sequence, message.payload) : { revision: 0 };
+    // What was heard while the answer was on its way is newer than the answer, which would hide a release.
+    const heard = this.#board.entry(cluster);
+    if (heard !== undefined && heard !== before && heard.revision > value.revision) return heard;
+    return this.#board.see(cluster, value);
   }
 
   #subject(cluster: string): string {
