@@ -293,10 +293,11 @@ export class Allocator {
       if (lease === undefined) return undefined;
       cluster.held = true;
       this.setStatus(cluster, () => ({ role: 'opening' }));
-      const loaded = await this.unlessStopped(standby.takeOver());
       // Streams that are gone are made again before anything is verified against them.
       await this.unlessStopped(broker.prepare(signal));
-      leader = await this.unlessStopped(ClusterLeader.open(name, this.options, loaded, signal));
+      leader = await this.unlessStopped(
+        ClusterLeader.open(name, this.options, () => standby.takeOver(), signal),
+      );
       await this.lead(name, cluster, leader, lease);
     } finally {
       got.abort();

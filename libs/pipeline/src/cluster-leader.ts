@@ -130,22 +130,24 @@ export class ClusterLeader {
   }
 
   /**
-   * Loads a cluster, unless its state is at hand, and verifies its positions.
+   * Loads a cluster and verifies its positions.
    *
-   * @param loaded the state at the log's end.
+   * @param load gives the state at the log's end as it is when this is called; by default by a replay.
    * @param signal ends the opening: then nothing has begun.
    * @throws LogError, BrokerError, PipelineError: why it cannot be led; the signal's reason.
    */
   static async open(
     cluster: string,
     options: LeaderOptions,
-    loaded?: Loaded,
+    load: () => Promise<Loaded> = () => loadState(options.log, cluster, options),
     signal?: AbortSignal,
   ): Promise<ClusterLeader> {
     const { broker, log, logger, clock } = options;
     const begun = clock.now();
-    const { state, head, snapshot } = loaded ?? (await loadState(log, cluster, options));
-    const relayed = await verifyOutput(broker, log, cluster, head);
+    // In this order the log holds all that is out, even while somebody else still appends and relays.
+    const output = await broker.output.state(cluster);
+    const { state, head, snapshot } = await load();
+    const relayed = await verifyOutput(output, log, cluster, head);
     // One that is there is brought to the limits that the settings give now.
     if (relayed !== undefined) await broker.output.create(cluster, relayed + 1);
     const { created } = await broker.input.info();

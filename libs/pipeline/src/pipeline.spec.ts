@@ -420,6 +420,43 @@ describe('the pipeline over memory ports', () => {
     await Promise.all([one.stop(), two.stop()]);
   });
 
+  it('an allocator that opens leads at its first try, however fast another one appends and relays meanwhile', async () => {
+    await begin();
+    const options = {
+      log: world.log.connect(),
+      clock: world.clock,
+      logger: silentLogger,
+      rememberedInputs: 1000,
+      outMaxAge: 3_600_000,
+    };
+    const other = await ClusterLeader.open(CLUSTER, { ...options, broker: world.server.connect() });
+    let reports = 0;
+    const goOn = async (): Promise<void> => {
+      const { position } = await world.log.head(CLUSTER);
+      reports++;
+      await world.publish('HostReported', report(reports, reports));
+      await other.process([world.server.input(reports)!]);
+      await world.until('the other one has appended and relayed', async () => {
+        const head = await world.log.head(CLUSTER);
+        return head.position > position && world.out().length === head.position;
+      });
+    };
+    await goOn();
+    // The other one goes on before the newcomer hears where VF_OUT stands, and after.
+    const broker = world.server.connect();
+    const state = broker.output.state.bind(broker.output);
+    broker.output.state = async (cluster) => {
+      broker.output.state = state;
+      await goOn();
+      const found = await state(cluster);
+      await goOn();
+      return found;
+    };
+    const newcomer = await ClusterLeader.open(CLUSTER, { ...options, broker });
+    expect([reports, newcomer.status.position]).toEqual([3, (await world.log.head(CLUSTER)).position]);
+    await Promise.all([other.stop(), newcomer.stop()]);
+  });
+
   it('[OUT-1 acts] a leader that dies at any step leaves its successor each request with one outcome', async () => {
     // Every point between two steps: before the append, in the append, after it and before the relay.
     for (const fault of ['before', 'unknown', 'after'] as const) {

@@ -1,4 +1,4 @@
-import type { Broker } from '#broker';
+import type { Broker, OutputState } from '#broker';
 import type { EventLog, Head } from '#log';
 import type { State } from '#domain';
 import { readCloudEvent } from '#wire';
@@ -8,17 +8,18 @@ import type { Logger } from './logger.js';
 /**
  * Compares the log with `VF_OUT_<cluster>`: what was relayed must be a beginning of what the log holds.
  *
+ * @param output the stream as it was before the log was read to its end. The other way round an allocator that
+ *   still appends and relays makes the log look too short, each time again.
  * @returns the last position that was relayed; undefined when there is no stream.
  * @throws PipelineError `LOG_BEHIND`, `LOG_DIFFERS`: the cluster is not led until a person has looked;
  *   `DEPOSED`: the log is longer than `head` by now; load again.
  */
 export async function verifyOutput(
-  broker: Broker,
+  output: OutputState | undefined,
   log: EventLog,
   cluster: string,
   head: Head,
 ): Promise<number | undefined> {
-  const output = await broker.output.state(cluster);
   if (output === undefined) return undefined;
   const { lastSequence, lastPayload } = output;
   if (lastSequence > head.position) {
