@@ -6,10 +6,13 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
+import { setTimeout as wait } from 'node:timers/promises';
 import { ALL_DEAD, ALL_INPUTS, DEAD_STREAM, INPUT_STREAM, outputsOf, outputStream } from '#wire';
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { jetStreamErrorCode, JetStreamErrorCode } from './nats-errors.js';
+import { publishExpecting } from './nats-expecting-publish.js';
+import { encodeHeaders } from './nats-headers.js';
 import { orMissing } from './nats-stored-message.js';
 
 /** Limits of the streams: sizes in bytes, times in milliseconds. */
@@ -121,6 +124,7 @@ export async function ensureStream(link: NatsLink, plan: StreamPlan): Promise<vo
     const made = await link.call(`Making stream ${plan.name}`, () => link.jetStream.streams.add({ ...plan }));
     link.log('info', `Made stream ${plan.name}`);
     await settle(link, plan, made);
+    await untilHeard(link, plan);
   } catch (error) {
     switch (jetStreamErrorCode(error)) {
       case JetStreamErrorCode.streamNameInUse: {
@@ -138,6 +142,36 @@ export async function ensureStream(link: NatsLink, plan: StreamPlan): Promise<vo
       default:
         throw error;
     }
+  }
+}
+
+/** For how long a stream that was made may be unheard of, and how often it is asked, in milliseconds. */
+const UNHEARD_OF = 5000;
+const ASK_EVERY = 20;
+
+/**
+ * Waits until a stream that was just made hears what is published. On three servers it has a leader a moment
+ * before the server that we are on knows of it, and until then a publish is answered by nobody (503). What is
+ * sent here is meant for another stream, so that it is refused and not stored.
+ *
+ * @throws BrokerError `UNAVAILABLE`
+ */
+export async function untilHeard(
+  link: NatsLink,
+  { name, subjects }: Pick<StreamPlan, 'name' | 'subjects'>,
+): Promise<void> {
+  const subject = subjects[0]!.replaceAll(/[*>]/g, '-');
+  const headers = encodeHeaders([['Nats-Expected-Stream', `not-${name}`]]);
+  const deadline = performance.now() + UNHEARD_OF;
+  for (;;) {
+    try {
+      await publishExpecting(link, subject, '', headers);
+      return;
+    } catch (error) {
+      if (jetStreamErrorCode(error) !== undefined) return;
+      if (performance.now() >= deadline) throw error;
+    }
+    await wait(ASK_EVERY);
   }
 }
 
