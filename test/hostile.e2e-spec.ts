@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { hostReported, input, vmStart, type Input } from './support/inputs.js';
 import { headerOf, NatsClient, type OutFollower, type RawMessage } from './support/nats-client.js';
 import { natsServersBelow, Programs, type Program } from './support/programs.js';
 import { RawNats } from './support/raw-nats.js';
 import { until } from './support/until.js';
 
-jest.setTimeout(30_000);
 
 /** A message that cannot be taken, and what is said of it. */
 interface Hostile {

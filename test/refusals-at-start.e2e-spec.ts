@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, cp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
@@ -11,7 +11,6 @@ import { hostReported, vmStart } from './support/inputs.js';
 import { NatsClient } from './support/nats-client.js';
 import { freePort, natsServersBelow, Programs, type ProgramName, type Settings } from './support/programs.js';
 
-jest.setTimeout(30_000);
 
 const programs = new Programs();
 const listeners: Server[] = [];

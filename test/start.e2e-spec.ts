@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,6 @@ import { until } from './support/until.js';
 const programs = new Programs();
 const clients: NatsClient[] = [];
 
-jest.setTimeout(30_000);
 afterAll(async () => {
   await Promise.all(clients.map((client) => client.close()));
   await programs.end();
