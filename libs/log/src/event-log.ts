@@ -39,6 +39,9 @@ export interface EventLog {
   /** How a person would name it, without secrets: `sqlite:/var/lib/vf/log.db`. */
   readonly name: string;
 
+  /** Why the store cannot be used now, where the adapter knows that by itself; undefined while it can. */
+  readonly trouble?: string | undefined;
+
   /**
    * Appends decisions behind `expectedPosition`, in order. One call is one write: on success everything is
    * durable. An adapter that must split a write splits between decisions only.
@@ -76,8 +79,20 @@ export interface EventLog {
     options?: ReadOptions,
   ): AsyncIterable<readonly StoredRecord[]>;
 
-  /** The streams that have at least one record, in order of name. */
+  /**
+   * The streams that have at least one record, in order of name. One whose records cannot be read is among them: that
+   * is its own trouble.
+   */
   streams(): Promise<readonly string[]>;
+
+  /**
+   * Looks whether something takes, or will take, the beginning of a stream's history away, or all of it: a setting of
+   * the store, a deletion.
+   *
+   * @returns what does, and how it is taken back, for a person; undefined when nothing does.
+   * @throws LogError as {@link read}.
+   */
+  incomplete(stream: string): Promise<string | undefined>;
 
   /** Saves a snapshot; older ones of the stream may be removed, the two saved last are kept. */
   saveSnapshot(stream: string, snapshot: Snapshot): Promise<void>;

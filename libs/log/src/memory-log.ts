@@ -1,7 +1,7 @@
 import { checkLink, emptyHead, type Head } from './chain.js';
 import { LogError } from './errors.js';
 import type { EventLog, ReadOptions, Snapshot } from './event-log.js';
-import { checkRead, otherHead, recordsOf, recordsToAdd } from './port-rules.js';
+import { checkRead, damageAtBeginning, otherHead, recordsOf, recordsToAdd } from './port-rules.js';
 import type { StoredDecision, StoredRecord } from './record.js';
 
 /** How an append is made to fail, for tests of what is above the port. */
@@ -171,6 +171,10 @@ export class MemoryLog implements EventLog {
     return [...this.#storage.streams]
       .flatMap(([name, records]) => (records.length > 0 ? [name] : []))
       .toSorted();
+  }
+
+  incomplete(stream: string): Promise<string | undefined> {
+    return damageAtBeginning(this, stream);
   }
 
   async saveSnapshot(stream: string, snapshot: Snapshot): Promise<void> {

@@ -1,5 +1,6 @@
-import { chainHash, eventId, type Head } from './chain.js';
+import { chainHash, emptyHead, eventId, type Head } from './chain.js';
 import { LogError } from './errors.js';
+import type { EventLog } from './event-log.js';
 import type { StoredDecision, StoredRecord } from './record.js';
 
 const loneSurrogate = /\p{Surrogate}/u;
@@ -94,4 +95,18 @@ export function otherHead(expected: Head, stored: string | undefined): string {
   return stored === undefined
     ? 'the record is missing'
     : `its hash is ${stored}, and was ${expected.hash} before`;
+}
+
+/** What any log shows of its beginning when it is read: the answer of {@link EventLog.incomplete}. */
+export async function damageAtBeginning(
+  log: Pick<EventLog, 'read'>,
+  stream: string,
+): Promise<string | undefined> {
+  try {
+    for await (const _ of log.read(stream, 1, { most: 1, inputs: false, verify: emptyHead(stream) })) break;
+    return undefined;
+  } catch (error) {
+    if (error instanceof LogError && error.code === 'CORRUPT') return error.message;
+    throw error;
+  }
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Head } from './chain.js';
 import type { EventLog, ReadOptions, Snapshot } from './event-log.js';
 import { lastOf, unpackRecords } from './packed-records.js';
-import { checkRead, recordsOf } from './port-rules.js';
+import { checkRead, damageAtBeginning, recordsOf } from './port-rules.js';
 import type { StoredDecision, StoredRecord } from './record.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import type { SqliteLogOptions } from './sqlite-protocol.js';
@@ -145,6 +145,10 @@ export class SqliteLog implements EventLog {
 
   streams(): Promise<readonly string[]> {
     return this.#connection.call('streams', {});
+  }
+
+  incomplete(stream: string): Promise<string | undefined> {
+    return damageAtBeginning(this, stream);
   }
 
   saveSnapshot(stream: string, snapshot: Snapshot): Promise<void> {

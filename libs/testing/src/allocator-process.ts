@@ -154,6 +154,7 @@ export class AllocatorProcess {
         ),
       // Only a look, again and again as time passes: nothing follows from it that could be lost.
       head: (stream) => log.head(stream),
+      incomplete: (stream) => log.incomplete(stream),
       read: (stream, from, options) => chunks('log.read', () => log.read(stream, from, options)),
       follow: (stream, after, signal, options) =>
         chunks('log.follow', () => log.follow(stream, after, signal, options)),

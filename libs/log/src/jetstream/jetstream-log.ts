@@ -3,7 +3,7 @@ import { emptyHead, type Head } from '../chain.js';
 import { LogError } from '../errors.js';
 import type { EventLog, ReadOptions, Snapshot } from '../event-log.js';
 import { lastOf } from '../packed-records.js';
-import { checkRead, recordsOf, recordsToAdd } from '../port-rules.js';
+import { checkRead, damageAtBeginning, recordsOf, recordsToAdd } from '../port-rules.js';
 import type { StoredDecision, StoredRecord } from '../record.js';
 import { batchMessages, readBatch, UnreadableBatch, type BatchMessage } from './batch-message.js';
 import { JsConnection } from './js-connection.js';
@@ -204,6 +204,19 @@ export class JetStreamLog implements EventLog {
         if (streams.length === 0 || offset >= page.total) return names.toSorted();
       }
     });
+  }
+
+  async incomplete(stream: string): Promise<string | undefined> {
+    try {
+      await this.#ask(`looking at the stream of '${stream}'`, async () => {
+        const info = await this.#connection.info(logStream(stream));
+        if (info !== undefined) checkStream(logPlan(stream, this.#replicas), info);
+      });
+    } catch (error) {
+      if (error instanceof LogError && error.code === 'NOT_ALLOWED') return error.message;
+      throw error;
+    }
+    return damageAtBeginning(this, stream);
   }
 
   async saveSnapshot(stream: string, snapshot: Snapshot): Promise<void> {

@@ -3,8 +3,9 @@ import { eventId } from '../chain.js';
 import { LogError } from '../errors.js';
 import type { KurrentConnection } from './connection.js';
 
-const stream = 'vfClusters';
 const attempts = 20;
+/** As the contract has them: others may have written there too. */
+const clusterName = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
  * The names of the clusters, in a stream of their own. KurrentDB can list streams only with its projections,
@@ -19,6 +20,7 @@ export class ClusterIndex {
 
   /** Puts a cluster in, once. */
   async add(cluster: string): Promise<void> {
+    const { index: stream } = this.connection.names;
     for (let attempt = 1; !this.#known.has(cluster); attempt++) {
       const { names, revision } = await this.#read();
       if (names.includes(cluster)) {
@@ -51,11 +53,11 @@ export class ClusterIndex {
     let revision: bigint | undefined;
     for (;;) {
       const from = revision === undefined ? ('start' as const) : revision + 1n;
-      const page = await this.connection.page(stream, { from, count: 1000 });
+      const page = await this.connection.page(this.connection.names.index, { from, count: 1000 });
       for (const { event } of page?.events ?? []) {
         revision = event?.revision;
         const name = (event?.data as { cluster?: unknown } | undefined)?.cluster;
-        if (typeof name === 'string') names.add(name);
+        if (typeof name === 'string' && clusterName.test(name)) names.add(name);
       }
       if (page === undefined || page.end) return { names: [...names], revision };
     }

@@ -12,9 +12,28 @@ describe('a connection string', () => {
   });
 
   test('goes to the client with its secrets, under the name of today, and with the names of parameters it knows', () => {
-    expect(readConnectionString(' esdb://user:p%3Aw@a/?TLS=false'.trim()).url).toBe(
-      'kurrentdb://user:p%3Aw@a?tls=false',
+    const address = readConnectionString(' esdb://user:p%3Aw@a,b:7/?TLS=false&discovery_interval=7'.trim());
+    expect(address.urlOf({ host: 'c', port: 9 }, { keepAliveInterval: '10000' })).toBe(
+      'kurrentdb://user:p%3Aw@c:9?tls=false&discoveryInterval=7&keepAliveInterval=10000',
     );
+    expect(address.credentials).toEqual({ username: 'user', password: 'p:w' });
+  });
+
+  test.each([
+    ['kurrentdb://a?tls=false', 'none', undefined, [{ host: 'a', port: 2113 }]],
+    [
+      'kurrentdb://a:1,b',
+      'nodes',
+      { verify: true },
+      [
+        { host: 'a', port: 1 },
+        { host: 'b', port: 2113 },
+      ],
+    ],
+    ['kurrentdb+discover://a:1?tlsVerifyCert=false', 'dns', { verify: false }, [{ host: 'a', port: 1 }]],
+  ])('%s is searched for its leader: %s', (url, search, tls, nodes) => {
+    expect(readConnectionString(url)).toMatchObject({ search, nodes });
+    expect(readConnectionString(url).tls).toEqual(tls);
   });
 
   test.each([

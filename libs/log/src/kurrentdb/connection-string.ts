@@ -1,15 +1,35 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { LogError } from '../errors.js';
 
+/** A place where a node listens. */
+export interface Node {
+  /** A name or an address. */
+  readonly host: string;
+  readonly port: number;
+  /** The name in its certificate, where that is not `host`. */
+  readonly serverName?: string;
+}
+
 /** A connection string of KurrentDB that was checked. */
 export interface KurrentAddress {
-  /** For the client: with the secrets. */
-  readonly url: string;
-  /** For people: without. */
+  /** For people: without secrets. */
   readonly name: string;
+  /** What it names, in its order. */
+  readonly nodes: readonly Node[];
+  /** Whether the nodes are to be asked who leads; `dns`: those that its one name stands for. */
+  readonly search: 'none' | 'nodes' | 'dns';
+  /** Undefined: without TLS. Certificates and keys in PEM. */
+  readonly tls?: {
+    readonly verify: boolean;
+    readonly ca?: Buffer;
+    readonly cert?: Buffer;
+    readonly key?: Buffer;
+  };
   /** The user and password in it, decoded. */
   readonly credentials?: { readonly username: string; readonly password: string };
+  /** The string for the client, with the secrets, to use that node alone. */
+  urlOf(node: Node, more: Readonly<Record<string, string>>): string;
 }
 
 type Check = (value: string) => string | undefined;
@@ -82,14 +102,33 @@ export function readConnectionString(text: string): KurrentAddress {
   if (given.has('userCertFile') !== given.has('userKeyFile')) {
     throw bad('userCertFile and userKeyFile go together: set both or none');
   }
-  const place = `kurrentdb${discover}://`;
-  const parameterText = pairs.map(([name, value]) => `${name}=${value}`).join('&');
+  const values = new Map(pairs);
+  const pem = (name: string): Buffer | undefined => {
+    const path = values.get(name);
+    return path === undefined ? undefined : readFileSync(resolve(decodeURIComponent(path)));
+  };
+  const tls =
+    values.get('tls') === 'false'
+      ? undefined
+      : {
+          verify: values.get('tlsVerifyCert') !== 'false',
+          ca: pem('tlsCAFile'),
+          cert: pem('userCertFile'),
+          key: pem('userKeyFile'),
+        };
   return {
-    url:
-      `${place}${user === undefined ? '' : `${user}@`}${hosts.join(',')}` +
-      (parameterText === '' ? '' : `?${parameterText}`),
-    name: `${place}${hosts.join(',')}`,
+    name: `kurrentdb${discover}://${hosts.join(',')}`,
+    nodes: hosts.map((host) => {
+      const [name = '', port = '2113'] = host.split(':');
+      return { host: name, port: Number(port) };
+    }),
+    search: discover !== '' ? 'dns' : hosts.length > 1 ? 'nodes' : 'none',
+    tls,
     credentials,
+    urlOf: ({ host, port }, more) => {
+      const all = [...new Map([...values, ...Object.entries(more)])].map((pair) => pair.join('='));
+      return `kurrentdb://${user === undefined ? '' : `${user}@`}${host}:${port}?${all.join('&')}`;
+    },
   };
 }
 

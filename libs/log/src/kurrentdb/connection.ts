@@ -1,7 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import type { Credentials, KurrentDBClient, ResolvedEvent } from '@kurrent/kurrentdb-client';
 import { LogError } from '../errors.js';
+import { ClientKeeper, type UsedClient } from './client-keeper.js';
 import { readConnectionString, type KurrentAddress } from './connection-string.js';
-import { failureOf, logErrorOf, NoAnswer, type Failure } from './failures.js';
+import { failureOf, logErrorOf, NoAnswer, Replaced, type Failure } from './failures.js';
+import type { StreamNames } from './stream-names.js';
+import { sleep, within } from './waiting.js';
 
 /** Times are in milliseconds. */
 export interface KurrentLogOptions {
@@ -11,8 +15,10 @@ export interface KurrentLogOptions {
   readonly tries?: number;
   /** The longest of the first waits between two tries; the next are up to twice as long. Default: 100. */
   readonly firstWait?: number;
-  /** The longest wait between two tries of a follower. Default: 5,000. */
+  /** The longest wait between two tries of a follower. Default: 1,000. */
   readonly longestWait?: number;
+  /** How often the server is asked for a sign of life. Default: 500. */
+  readonly beatEvery?: number;
   /** How often a follower that hears nothing looks whether there is something. Default: 10,000. */
   readonly lookEvery?: number;
   /** How long {@link KurrentLog.open} waits for a server that is away. Default: 20,000. */
@@ -21,6 +27,10 @@ export interface KurrentLogOptions {
   readonly credentials?: { readonly username: string; readonly password: string };
   /** Ends the opening. */
   readonly signal?: AbortSignal;
+  /** What the names of the streams begin with. Default: `vf`. A suite of tests has its own, to be nobody's log. */
+  readonly prefix?: string;
+  /** Told of what an operator should know and nobody else says. */
+  readonly onNotice?: (sentence: string) => void;
 }
 
 /** What one read has brought. */
@@ -43,6 +53,8 @@ export interface PageRequest {
 const mostSilences = 2;
 /** A page is cut here, so that a thousand large records are not in memory at once. */
 const pageBytes = 4 * 1024 * 1024;
+/** So long it takes at most, as a rule, to replace a client while the server is there, in milliseconds. */
+const replacing = 500;
 /**
  * Appends in flight on one client. It writes them to one gRPC stream, which has room for 16 messages; with more
  * it waits, and when the stream breaks meanwhile it throws where nobody can catch it.
@@ -50,10 +62,8 @@ const pageBytes = 4 * 1024 * 1024;
 const mostAppends = 12;
 
 /**
- * The client of KurrentDB, with what it lacks: a timer on everything, an end to trying, and one kind of error.
- *
- * A client that has not answered is replaced. It would use the same gRPC stream again, also one that the server
- * has ended, and never answer any more.
+ * The client of KurrentDB, with what it lacks: a timer on everything, an end to trying, and one kind of error. Which
+ * client that is, {@link ClientKeeper} sees to.
  */
 export class KurrentConnection {
   readonly name: string;
@@ -66,32 +76,65 @@ export class KurrentConnection {
   readonly #closing = new AbortController();
   readonly #waiting: (() => void)[] = [];
   #appends = 0;
-  #client: KurrentDBClient;
 
   private constructor(
     private readonly address: KurrentAddress,
-    private readonly library: typeof import('@kurrent/kurrentdb-client'),
+    readonly names: StreamNames,
+    private readonly keeper: ClientKeeper,
     options: KurrentLogOptions,
   ) {
     this.name = address.name;
     this.timeout = options.timeout ?? 5000;
     this.tries = options.tries ?? 4;
     this.#firstWait = options.firstWait ?? 100;
-    this.longestWait = options.longestWait ?? 5000;
+    this.longestWait = options.longestWait ?? 1000;
     this.lookEvery = options.lookEvery ?? 10_000;
     this.credentials = options.credentials;
-    this.#client = this.#connect();
   }
 
-  /** Reads the connection string; nothing is sent yet. */
-  static async make(url: string, options: KurrentLogOptions): Promise<KurrentConnection> {
+  /**
+   * Finds a server, and waits a while for one that is away.
+   *
+   * @throws LogError `NOT_ALLOWED` for a connection string that is wrong, and for TLS that does not fit;
+   *   `UNAVAILABLE` when no server answers.
+   */
+  static async open(url: string, names: StreamNames, options: KurrentLogOptions): Promise<KurrentConnection> {
     const address = readConnectionString(url);
     // Loaded for those who use it only: it brings a native addon.
-    return new KurrentConnection(address, await import('@kurrent/kurrentdb-client'), options);
+    const library = await import('@kurrent/kurrentdb-client');
+    const { NodeCalls } = await import('./node-calls.js');
+    const { patience = 20_000, signal = new AbortController().signal } = options;
+    const keeper = new ClientKeeper(address, library, new NodeCalls(address), {
+      timeout: options.timeout ?? 5000,
+      beatEvery: options.beatEvery ?? 500,
+      probe: names.index,
+      credentials: options.credentials,
+    });
+    try {
+      await keeper.begin(patience, signal);
+    } catch (error) {
+      keeper.close();
+      throw error;
+    }
+    return new KurrentConnection(address, names, keeper, options);
   }
 
-  get client(): KurrentDBClient {
-    return this.#client;
+  /** The client to use for a call that is not one of those below. */
+  get used(): UsedClient {
+    return this.keeper.used;
+  }
+
+  /** Why the server cannot be used now; undefined while it can. */
+  get trouble(): string | undefined {
+    return this.keeper.trouble;
+  }
+
+  /** Whose rights we have; undefined where there are no users. */
+  get user(): string | undefined {
+    if (this.address.tls === undefined) return undefined;
+    return (
+      (this.credentials as { username?: string } | undefined)?.username ?? this.address.credentials?.username
+    );
   }
 
   /** Aborts when the connection is closed. */
@@ -112,7 +155,7 @@ export class KurrentConnection {
   /** Lets the server go. */
   close(): void {
     this.beginClose();
-    release(this.#client);
+    this.keeper.close();
   }
 
   /**
@@ -130,11 +173,11 @@ export class KurrentConnection {
     let maybeIn = false;
     let silences = 0;
     for (let tries = 1; ; tries++) {
-      const client = await this.#appendTurn();
+      const used = await this.#appendTurn();
       try {
-        const { nextExpectedRevision } = await within(
-          this.timeout,
-          client.appendToStream(stream, events, {
+        const { nextExpectedRevision } = await this.#answer(
+          used,
+          used.db.appendToStream(stream, events, {
             streamState: expected,
             requiresLeader: true,
             credentials: this.credentials,
@@ -146,7 +189,7 @@ export class KurrentConnection {
         if (failure.what === 'wrong-position') return undefined;
         maybeIn ||= failure.maybeIn;
         if (error instanceof NoAnswer) silences += 1;
-        this.noticed(client, failure);
+        this.noticed(used, failure);
         if (failure.what !== 'away' || this.#enough(tries, silences)) {
           throw logErrorOf(failure, this.name, doing, { cause: error, maybeIn });
         }
@@ -154,7 +197,7 @@ export class KurrentConnection {
         this.#appends -= 1;
         this.#waiting.shift()?.();
       }
-      await this.pause(tries);
+      await this.#pauseFor(used, tries);
     }
   }
 
@@ -167,56 +210,94 @@ export class KurrentConnection {
   async page(stream: string, request: PageRequest): Promise<Page | undefined> {
     let silences = 0;
     for (let tries = 1; ; tries++) {
-      const { client } = this;
+      const { used } = this;
       const events: ResolvedEvent[] = [];
       try {
-        return { events, end: await this.#collect(client, stream, request, events) };
+        return { events, end: await this.#collect(used, stream, request, events) };
       } catch (error) {
-        const failure = failureOf(error);
+        const failure = await this.#readFailure(error, used, stream);
         if (failure.what === 'missing-stream') return undefined;
         if (error instanceof NoAnswer) silences += 1;
-        this.noticed(client, failure);
+        this.noticed(used, failure);
         if (events.length > 0) return { events, end: false };
         const passes = failure.what === 'away' || failure.what === 'full';
         if (!passes || this.#enough(tries, silences)) {
           throw logErrorOf(failure, this.name, `read the stream ${stream}`, { cause: error });
         }
       }
-      await this.pause(tries);
+      await this.#pauseFor(used, tries);
     }
   }
 
-  /** Sets from which revision on a stream can be read. */
-  async truncate(stream: string, before: number): Promise<void> {
-    const { client } = this;
-    try {
-      await within(
-        this.timeout,
-        client.setStreamMetadata(
-          stream,
-          { truncateBefore: before },
-          { requiresLeader: true, credentials: this.credentials },
-        ),
-      );
-    } catch (error) {
-      const failure = failureOf(error);
-      this.noticed(client, failure);
-      throw logErrorOf(failure, this.name, `write the metadata of the stream ${stream}`, { cause: error });
-    }
+  /** A stream's metadata; empty for one that has none. @throws LogError */
+  async metadata(stream: string): Promise<StreamMetadata> {
+    const page = await this.page(metastreamOf(stream), { from: 'end', count: 1, direction: 'backwards' });
+    const event = page?.events[0]?.event;
+    const found = event?.data;
+    const sound = event?.isJson === true && typeof found === 'object' && found !== null;
+    return { values: sound ? (found as StreamMetadata['values']) : {}, revision: event?.revision };
   }
 
-  /** Replaces a client that will not recover. */
-  noticed(client: KurrentDBClient, failure: Failure): void {
-    if (failure.what !== 'away' || failure.clientHeals) return;
-    if (client !== this.#client || this.closed.aborted) return;
-    this.#client = this.#connect();
-    release(client);
+  /**
+   * Writes a stream's metadata over what was read.
+   *
+   * @returns false when somebody else has written them meanwhile.
+   * @throws LogError
+   */
+  async setMetadata(stream: string, { values, revision }: StreamMetadata): Promise<boolean> {
+    const event = {
+      id: randomUUID(),
+      contentType: 'application/json' as const,
+      type: '$metadata',
+      data: values as Record<string, string>,
+      metadata: undefined,
+    };
+    const doing = `write the metadata of the stream ${stream}`;
+    const written = await this.append(metastreamOf(stream), revision ?? 'no_stream', [event], doing);
+    return written !== undefined;
+  }
+
+  /** Sees to a client that failed. */
+  noticed(used: UsedClient, failure: Failure): void {
+    if (failure.what !== 'away' || this.closed.aborted) return;
+    if (failure.connection === 'broken') this.keeper.replace(used);
+    // A client that is told of a leader goes there by itself; one that is not, or is told wrongly, stays where it is.
+    if (failure.connection === 'not-leader' && this.address.search !== 'none') this.keeper.suspect(used);
   }
 
   /** Waits before the next try, longer each time and never equally long; a close ends the wait. */
   pause(tries: number, longest = this.longestWait, signal: AbortSignal = this.closed): Promise<void> {
+    return sleep(this.#wait(tries, longest), AbortSignal.any([signal, this.closed]));
+  }
+
+  #wait(tries: number, longest: number): number {
     const most = Math.min(longest, this.#firstWait * 2 ** Math.min(tries - 1, 10));
-    return sleep(most * (0.5 + Math.random() / 2), AbortSignal.any([signal, this.closed]));
+    return most * (0.5 + Math.random() / 2);
+  }
+
+  /** The same; and a client that works ends it. One that failed is not tried again before there was time for another. */
+  #pauseFor(used: UsedClient, tries: number): Promise<void> {
+    const wait = this.#wait(tries, this.longestWait);
+    return this.keeper.changed(used, this.keeper.isReplacing ? Math.max(wait, replacing) : wait, this.closed);
+  }
+
+  /** What a client answers, unless it takes too long or another takes its place. */
+  #answer<T>({ replaced, calls }: UsedClient, answer: Promise<T>): Promise<T> {
+    const settled: Promise<unknown> = answer.then(
+      () => calls.delete(settled),
+      () => calls.delete(settled),
+    );
+    calls.add(settled);
+    return within(this.timeout, unlessReplaced(answer, replaced));
+  }
+
+  /** Errors of the reading half give no reason. */
+  async #readFailure(error: unknown, used: UsedClient, stream: string): Promise<Failure> {
+    const failure = failureOf(error);
+    const { type, code } = error as { type?: unknown; code?: unknown };
+    if (type !== 'unavailable' || code !== undefined || used.replaced.aborted) return failure;
+    const why = await this.keeper.whyUnread(used, stream);
+    return why.what === 'missing-stream' ? failure : why;
   }
 
   #enough(tries: number, silences: number): boolean {
@@ -224,15 +305,15 @@ export class KurrentConnection {
   }
 
   /** A client, when not too many appends are on it. */
-  async #appendTurn(): Promise<KurrentDBClient> {
+  async #appendTurn(): Promise<UsedClient> {
     while (this.#appends >= mostAppends) await new Promise<void>((go) => this.#waiting.push(go));
     this.#appends += 1;
-    return this.#client;
+    return this.used;
   }
 
   /** @returns whether the stream ended. */
   async #collect(
-    client: KurrentDBClient,
+    { db, replaced }: UsedClient,
     stream: string,
     { from, count, direction = 'forwards' }: PageRequest,
     into: ResolvedEvent[],
@@ -244,7 +325,7 @@ export class KurrentConnection {
     });
     const collect = async (): Promise<boolean> => {
       let bytes = 0;
-      const events = client.readStream(stream, {
+      const events = db.readStream(stream, {
         fromRevision: from,
         maxCount: count,
         direction,
@@ -264,60 +345,28 @@ export class KurrentConnection {
     const collecting = collect();
     collecting.catch(() => undefined);
     try {
-      return await Promise.race([collecting, silence]);
+      return await Promise.race([unlessReplaced(collecting, replaced), silence]);
     } finally {
       over = true;
       clearTimeout(timer);
     }
   }
-
-  #connect(): KurrentDBClient {
-    try {
-      return this.library.KurrentDBClient.connectionString(this.address.url);
-    } catch {
-      // What it says may hold the password.
-      throw new LogError(
-        'NOT_ALLOWED',
-        `the client of KurrentDB does not take the connection string of ${this.name}: look at its parameters and files`,
-      );
-    }
-  }
 }
 
-/** Waits for a promise, but not for ever. */
-export async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new NoAnswer(milliseconds)), milliseconds);
+/** A stream's metadata, and where it was read. */
+export interface StreamMetadata {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly revision: bigint | undefined;
+}
+
+const metastreamOf = (stream: string): string => `$$${stream}`;
+
+/** @throws Replaced as soon as another client has taken the place of the one that is to answer. */
+function unlessReplaced<T>(answer: Promise<T>, replaced: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const give = (): void => reject(new Replaced());
+    if (replaced.aborted) give();
+    replaced.addEventListener('abort', give);
+    answer.then(resolve, reject).finally(() => replaced.removeEventListener('abort', give));
   });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Resolves after a time, or at once when the signal aborts. */
-export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
-}
-
-/** Ends what a client does. It waits for streams that never end, so it is not waited for. */
-function release(client: KurrentDBClient): void {
-  const { getChannel } = client as unknown as { getChannel(): Promise<{ close(): void }> };
-  void client.dispose().catch(() => undefined);
-  // `dispose` leaves the connection open, and nothing public closes it.
-  void getChannel()
-    .then((channel) => channel.close())
-    .catch(() => undefined);
 }

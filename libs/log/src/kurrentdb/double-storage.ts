@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+
 /** What the double of a KurrentDB server keeps, and the rules by which it takes an append. */
 
 export interface DoubleEvent {
@@ -26,12 +28,24 @@ interface StoredStream {
   events: DoubleEvent[];
   /** Revision of the next event: grows also over a deletion. */
   next: number;
-  /** Events below it are not read any more. */
+  /** Events below it are not read any more; {@link deleted}: none is, until the next append. */
   truncateBefore: number;
   maxCount: number;
-  /** Deleted so that it can begin again, or for good. */
-  gone?: 'deleted' | 'tombstoned';
+  /** Milliseconds. */
+  maxAge: number;
+  tombstoned?: true;
 }
+
+/** What `$tb` is in the metadata of a stream that was deleted so that it can begin again. */
+const deleted = 2 ** 63;
+
+const emptyStream = (): StoredStream => ({
+  events: [],
+  next: 0,
+  truncateBefore: 0,
+  maxCount: Number.MAX_SAFE_INTEGER,
+  maxAge: Number.MAX_SAFE_INTEGER,
+});
 
 /** The streams of one database; the nodes of a cluster share it. */
 export class DoubleStorage {
@@ -59,17 +73,16 @@ export class DoubleStorage {
     this.appendSizes.push(size);
     if (size > this.maxAppendSize) return { result: 'too-large', limit: this.maxAppendSize };
     const stream = this.#streams.get(name);
-    if (stream?.gone === 'tombstoned') return { result: 'deleted' };
+    if (stream?.tombstoned === true) return { result: 'deleted' };
     const current = stream === undefined ? -1 : stream.next - 1;
     const wrong: AppendResult = { result: 'wrong-version', current: current < 0 ? undefined : current };
     const again = this.#again(stream, current, expected, events);
     if (again === 'different') return wrong;
     if (again !== undefined) return { result: 'done', revision: again };
-    const target = stream ?? { events: [], next: 0, truncateBefore: 0, maxCount: Number.MAX_SAFE_INTEGER };
-    if (target.gone === 'deleted') {
-      target.gone = undefined;
-      target.truncateBefore = target.next;
-    }
+    const target = stream ?? emptyStream();
+    // It goes on counting where it was, and what was before stays hidden.
+    if (target.truncateBefore === deleted)
+      this.setMetadata(name, { ...this.metadata(name), $tb: target.next });
     this.#streams.set(name, target);
     for (const event of events) {
       target.events.push(Object.freeze({ ...event, revision: target.next, created: Date.now() }));
@@ -83,18 +96,47 @@ export class DoubleStorage {
   /** The events of a stream that can be read; undefined for one that is not there. */
   events(name: string): readonly DoubleEvent[] | undefined {
     const stream = this.#streams.get(name);
-    if (stream === undefined || stream.gone !== undefined || stream.next === 0) return undefined;
+    if (stream === undefined || stream.tombstoned === true || stream.next === 0) return undefined;
+    if (stream.truncateBefore === deleted) return undefined;
     const first = Math.max(stream.truncateBefore, stream.next - stream.maxCount);
-    return first <= 0 ? stream.events : stream.events.filter((event) => event.revision >= first);
+    const since = Date.now() - stream.maxAge;
+    return stream.events.filter(({ revision, created }) => revision >= first && created >= since);
   }
 
   isTombstoned(name: string): boolean {
-    return this.#streams.get(name)?.gone === 'tombstoned';
+    return this.#streams.get(name)?.tombstoned === true;
   }
 
   delete(name: string, how: 'deleted' | 'tombstoned' = 'deleted'): void {
     const stream = this.#streams.get(name);
-    if (stream !== undefined) stream.gone = how;
+    if (stream === undefined) return;
+    if (how === 'tombstoned') stream.tombstoned = true;
+    else this.setMetadata(name, { ...this.metadata(name), $tb: deleted });
+  }
+
+  /** What stands last in a stream's metadata; empty where there are none. */
+  metadata(name: string): Record<string, unknown> {
+    const last = this.#streams.get(`$$${name}`)?.events.at(-1);
+    if (last === undefined) return {};
+    return JSON.parse(Buffer.from(last.data).toString('utf8')) as Record<string, unknown>;
+  }
+
+  /** Writes them, as an administrator does. */
+  setMetadata(name: string, values: Readonly<Record<string, unknown>>): void {
+    this.append(`$$${name}`, 'any', [
+      {
+        id: randomUUID(),
+        type: '$metadata',
+        contentType: 'application/json',
+        data: Buffer.from(JSON.stringify(values)),
+        metadata: new Uint8Array(),
+      },
+    ]);
+  }
+
+  /** The names of the streams that can be read. */
+  names(): readonly string[] {
+    return [...this.#streams.keys()].filter((name) => this.events(name) !== undefined);
   }
 
   /** Changes what is stored, past all rules. */
@@ -123,13 +165,13 @@ export class DoubleStorage {
     events: readonly ProposedEvent[],
   ): number | 'different' | undefined {
     if (expected === 'any' || expected === 'stream_exists') {
-      if (expected === 'stream_exists' && (stream === undefined || stream.gone !== undefined))
+      if (expected === 'stream_exists' && (stream === undefined || stream.truncateBefore === deleted))
         return 'different';
       const known = stream?.events.find((event) => event.id === events[0]?.id);
       return known === undefined ? undefined : known.revision + events.length - 1;
     }
     const at = expected === 'no_stream' ? -1 : expected;
-    if (at === current || (at === -1 && stream?.gone === 'deleted')) return undefined;
+    if (at === current || (at === -1 && stream?.truncateBefore === deleted)) return undefined;
     if (at > current) return 'different';
     const stored = stream!.events.filter((event) => event.revision > at).slice(0, events.length);
     const same =
@@ -138,11 +180,12 @@ export class DoubleStorage {
   }
 
   #applyMetadata(name: string, event: DoubleEvent): void {
-    const { $tb, $maxCount } = JSON.parse(Buffer.from(event.data).toString('utf8')) as Record<string, number>;
-    const none = { events: [], next: 0, truncateBefore: 0, maxCount: Number.MAX_SAFE_INTEGER };
-    const stream = this.#streams.get(name) ?? none;
-    stream.truncateBefore = $tb ?? 0;
+    const values = JSON.parse(Buffer.from(event.data).toString('utf8')) as Record<string, number>;
+    const { $tb = 0, $maxCount, $maxAge } = values;
+    const stream = this.#streams.get(name) ?? emptyStream();
+    stream.truncateBefore = $tb;
     stream.maxCount = $maxCount ?? Number.MAX_SAFE_INTEGER;
+    stream.maxAge = $maxAge === undefined ? Number.MAX_SAFE_INTEGER : $maxAge * 1000;
     this.#streams.set(name, stream);
   }
 }

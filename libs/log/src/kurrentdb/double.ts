@@ -63,6 +63,10 @@ export interface DoubleOptions {
   readonly tls?: { readonly key: string; readonly cert: string };
   /** By name; whoever is not among them is refused. By default nobody is asked who he is. */
   readonly users?: Readonly<Record<string, { readonly password: string; readonly writes?: boolean }>>;
+  /** Default: any free one. */
+  readonly port?: number;
+  /** Where others reach it, when that is not where it listens. */
+  readonly reachedAt?: () => number;
   /** `false`: a server that does not have it, so that the client uses `Append`. Default: `true`. */
   readonly batchAppend?: boolean;
 }
@@ -91,9 +95,11 @@ const host = '127.0.0.1';
 export class KurrentDouble {
   readonly storage: DoubleStorage;
   /** Set: this node follows that one, and refuses what requires the leader. */
-  leader: { readonly port: number } | undefined;
+  leader: { readonly reachedAt: number } | undefined;
   /** What gossip tells; by default this node alone. */
   members: () => readonly KurrentDouble[] = () => [this];
+  /** Whether the others still hear of it. */
+  isAlive = true;
   /** How often each kind of call has come. */
   readonly calls = { append: 0, batchAppend: 0, read: 0, subscription: 0, features: 0 };
   readonly #faults: { [Kind in keyof Faults]: Faults[Kind][] } = {
@@ -104,9 +110,10 @@ export class KurrentDouble {
   };
   readonly #subscribers = new Set<Subscriber>();
   #server: grpc.Server | undefined;
-  #port = 0;
+  #port: number;
 
   constructor(private readonly options: DoubleOptions = {}) {
+    this.#port = options.port ?? 0;
     this.storage = options.storage ?? new DoubleStorage();
     this.storage.watchers.add((name) => {
       for (const subscriber of this.#subscribers) if (subscriber.stream === name) subscriber.pump();
@@ -115,6 +122,10 @@ export class KurrentDouble {
 
   get port(): number {
     return this.#port;
+  }
+
+  get reachedAt(): number {
+    return this.options.reachedAt?.() ?? this.#port;
   }
 
   /** For the client: `kurrentdb://…` with `tls=false` where it has no TLS. */
@@ -233,10 +244,10 @@ export class KurrentDouble {
       member.setTimeStamp(String(Date.now() * 10_000));
       const { LEADER, FOLLOWER } = gossip.MemberInfo.VNodeState;
       member.setState(node.leader === undefined ? LEADER : FOLLOWER);
-      member.setIsAlive(true);
+      member.setIsAlive(node.isAlive);
       const endPoint = new gossip.EndPoint();
       endPoint.setAddress(host);
-      endPoint.setPort(node.port);
+      endPoint.setPort(node.reachedAt);
       member.setHttpEndPoint(endPoint);
       info.addMembers(member);
     }
@@ -246,7 +257,7 @@ export class KurrentDouble {
   /** Why a call is refused before it is looked at; undefined when it is not. */
   #refusal(metadata: grpc.Metadata): grpc.ServiceError | undefined {
     if (this.leader !== undefined && metadata.get('requires-leader')[0] === 'true') {
-      return notLeader(this.leader.port);
+      return notLeader(this.leader.reachedAt);
     }
     if (this.options.users !== undefined && this.#user(metadata) === undefined) {
       return failure(Status.UNAUTHENTICATED, 'Unauthenticated');
@@ -316,7 +327,7 @@ export class KurrentDouble {
       case 'commit-then-end':
         return void call.end();
       case 'not-leader':
-        return void call.emit('error', notLeader(this.leader?.port ?? this.#port));
+        return void call.emit('error', notLeader(this.leader?.reachedAt ?? this.reachedAt));
       case 'too-busy':
         return refuse('google.protobuf.Empty', 'Server Is Busy', empty);
       case 'not-ready':
@@ -407,7 +418,7 @@ export class KurrentDouble {
       case 'cancelled':
         return answer(failure(Status.CANCELLED, 'cancelled by the server'));
       case 'not-leader':
-        return answer(notLeader(this.leader?.port ?? this.#port));
+        return answer(notLeader(this.leader?.reachedAt ?? this.reachedAt));
       case 'too-busy':
         return answer(failure(Status.UNAVAILABLE, 'Server Is Too Busy'));
       case 'not-ready':
@@ -458,9 +469,13 @@ export class KurrentDouble {
 
   #read(call: ReadCall): void {
     call.on('error', () => undefined);
-    const refusal = this.#refusal(call.metadata);
-    if (refusal !== undefined) return void call.emit('error', refusal);
     const options = call.request.getOptions()!;
+    const refusal = this.#refusal(call.metadata);
+    if (refusal !== undefined) {
+      // The client's reader makes nothing but "unavailable" of what a server says to a wrong password.
+      const unread = refusal.code === Status.UNAUTHENTICATED && !options.hasSubscription();
+      return void call.emit('error', unread ? failure(Status.UNAVAILABLE, 'Unauthenticated') : refusal);
+    }
     if (!options.hasStream())
       return void call.emit('error', failure(Status.UNIMPLEMENTED, 'the double reads single streams only'));
     if (options.hasSubscription()) return this.#subscribe(call, options);
@@ -474,7 +489,7 @@ export class KurrentDouble {
       case 'too-busy':
         return void call.emit('error', failure(Status.UNAVAILABLE, 'Server Is Too Busy'));
       case 'not-leader':
-        return void call.emit('error', notLeader(this.leader?.port ?? this.#port));
+        return void call.emit('error', notLeader(this.leader?.reachedAt ?? this.reachedAt));
       case 'denied':
         return void call.emit('error', accessDenied());
       case 'break-after-2':

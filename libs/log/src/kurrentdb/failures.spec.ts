@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { failureOf, logErrorOf, NoAnswer } from './failures.js';
+import { failureOf, logErrorOf, NoAnswer, Replaced } from './failures.js';
 
 const error = (message: string, facts: object = {}): Error => Object.assign(new Error(message), facts);
 
@@ -80,11 +80,14 @@ describe('the shapes in which the client tells of one trouble', () => {
     expect(failureOf(error('', { type: 'wrong-expected-version' })).what).toBe('wrong-position');
   });
 
-  test('a client that did not answer, or whose error it does not get over, is replaced; others are not', () => {
-    const heals = (thrown: Error): boolean => failureOf(thrown).clientHeals;
-    expect(heals(new NoAnswer(1))).toBe(false);
-    expect(heals(error('8 RESOURCE_EXHAUSTED', { code: 8 }))).toBe(false);
-    expect(heals(error('', { type: 'unavailable' }))).toBe(true);
-    expect(heals(error('', { type: 'not-leader' }))).toBe(true);
+  test('a client that did not answer, or has given the server up, is replaced; one that passed an answer on is not', () => {
+    const connection = (thrown: Error): string => failureOf(thrown).connection;
+    expect(connection(new NoAnswer(1))).toBe('broken');
+    expect(connection(new Replaced())).toBe('broken');
+    expect(connection(error('8 RESOURCE_EXHAUSTED', { code: 8 }))).toBe('broken');
+    expect(connection(error('', { type: 'unavailable' }))).toBe('broken');
+    expect(connection(error('Server Is Too Busy', { type: 'unknown' }))).toBe('fine');
+    expect(connection(error('', { type: 'not-leader' }))).toBe('not-leader');
+    expect(connection(error('5 NOT_FOUND: Leader info available', { code: 5 }))).toBe('not-leader');
   });
 });

@@ -16,8 +16,8 @@ export interface Failure {
     | 'away';
   /** Whether an append that failed like this may be in all the same. */
   readonly maybeIn: boolean;
-  /** Whether the client gets over it by itself, so that it can be used on. */
-  readonly clientHeals: boolean;
+  /** `fine`: the server itself said it. `not-leader`: so did a node that does not lead, or does not know who does. */
+  readonly connection: 'fine' | 'broken' | 'not-leader';
   /** For people. */
   readonly why: string;
 }
@@ -31,8 +31,19 @@ export class NoAnswer extends Error {
   }
 }
 
+/** Another client has taken the place of the one that was to answer. */
+export class Replaced extends Error {
+  override readonly name = 'Replaced';
+
+  constructor() {
+    super('the client was replaced before it answered');
+  }
+}
+
 /** What the server refuses before it writes anything. */
-const refusedUnwritten = /Server Is (Too )?Busy|Server Is Not Ready|No leader info/i;
+const refusedUnwritten = /Server Is (Too )?Busy|Server Is Not Ready/i;
+/** Nor does a node that does not lead. While a leader is elected this comes without the type that it has else. */
+const notLeading = /No leader info|Leader info available|have no leader now/i;
 /** There was no connection that an append could have gone through. */
 const neverSent =
   /Failed to discover|Max discovery attempt|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|No connection established|client error \(Connect\)|Name resolution failed/i;
@@ -46,12 +57,11 @@ const unauthenticated = 16;
 export function failureOf(error: unknown): Failure {
   const { type, code, message } = error as { type?: unknown; code?: unknown; message?: unknown };
   const why = sentence(typeof message === 'string' ? message : '', type);
-  const failure = (what: Failure['what'], maybeIn = false, clientHeals = true): Failure => ({
-    what,
-    maybeIn,
-    clientHeals,
-    why,
-  });
+  const failure = (
+    what: Failure['what'],
+    maybeIn = false,
+    connection: Failure['connection'] = 'fine',
+  ): Failure => ({ what, maybeIn, connection, why });
   switch (type) {
     case 'wrong-expected-version':
       return failure('wrong-position');
@@ -68,17 +78,16 @@ export function failureOf(error: unknown): Failure {
     case 'access-denied':
       return failure('not-allowed');
     case 'not-leader':
-      return failure('away');
+      return failure('away', false, 'not-leader');
     default:
       break;
   }
   if (code === permissionDenied || code === unauthenticated) return failure('not-allowed');
   if (/BadRequest|InvalidTransaction/.test(why)) return failure('not-allowed');
   if (noRoom.test(why)) return failure('full');
+  if (notLeading.test(why)) return failure('away', false, 'not-leader');
   if (refusedUnwritten.test(why)) return failure('away');
-  const heals = type === 'unavailable' || type === 'cancelled';
-  if (neverSent.test(why)) return failure('away', false, heals);
-  return failure('away', true, heals);
+  return failure('away', !neverSent.test(why), 'broken');
 }
 
 /** The error of the port for a failure of `doing` on a stream. */

@@ -7,7 +7,9 @@ import { verifyStream } from '../verify.js';
 import { DoubleStorage } from './double-storage.js';
 import { KurrentDouble, type AppendFault, type DoubleOptions, type ReadFault } from './double.js';
 import { KurrentLog, type KurrentLogOptions } from './kurrent-log.js';
-import { streamName } from './record-form.js';
+import { StreamNames } from './stream-names.js';
+
+const streamName = (cluster: string): string => new StreamNames().log(cluster);
 
 const stream = 'c1';
 const quick: KurrentLogOptions = {
@@ -109,14 +111,13 @@ describe.each([
     await add(log);
     const head = await log.head(stream);
     const decisions = sampleDecisions(head, { decisions: 2 });
-    // Silence is told sooner: it takes long.
-    double.fail('append', fault, fault === 'silent' ? 2 : quick.tries);
+    double.fail('append', fault, 100);
     const failing = log.append(stream, 1, decisions);
     await expect(failing).rejects.toMatchObject({
       code,
       message: expect.stringMatching(new RegExp(why, 'i')),
     });
-    expect(double.faultsLeft).toBe(0);
+    double.heal();
     await log.append(stream, 1, decisions);
     expect(stored(double).slice(1)).toEqual(ids(decisions));
   });
@@ -291,11 +292,12 @@ describe('a read', () => {
     const double = await start();
     const log = await open(double);
     await add(log);
-    double.fail('read', fault, { silent: 2, 'too-busy': quick.tries, denied: 1 }[fault]);
+    double.fail('read', fault, 100);
     await expect(collect(log.read(stream, 1))).rejects.toMatchObject({
       code,
       message: expect.stringContaining(why),
     });
+    double.heal();
     expect(await collect(log.read(stream, 1))).toHaveLength(1);
   });
 

@@ -3,7 +3,10 @@ import { logConformance, type LogUnderTest } from '../conformance.js';
 import type { StoredRecord } from '../record.js';
 import { KurrentDouble, type DoubleOptions } from './double.js';
 import { KurrentLog, type KurrentLogOptions } from './kurrent-log.js';
-import { eventOf, recordOf, streamName } from './record-form.js';
+import { eventOf, recordOf } from './record-form.js';
+import { StreamNames } from './stream-names.js';
+
+const streamName = (cluster: string): string => new StreamNames().log(cluster);
 
 const doubles: KurrentDouble[] = [];
 afterAll(() => Promise.all(doubles.map((double) => double.stop())));

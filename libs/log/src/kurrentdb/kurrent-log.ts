@@ -8,8 +8,11 @@ import { ClusterIndex } from './cluster-index.js';
 import { KurrentConnection, type KurrentLogOptions, type Page } from './connection.js';
 import { failureOf, logErrorOf } from './failures.js';
 import { LiveEvents } from './live-events.js';
-import { batches, positionOf, recordOf, streamName, type Batch } from './record-form.js';
+import { batches, positionOf, recordOf, type Batch } from './record-form.js';
 import { SnapshotStore } from './snapshot-store.js';
+import { StreamNames } from './stream-names.js';
+import { cutBy, protectedFor } from './stream-settings.js';
+import { unlessAborted } from './waiting.js';
 
 export type { KurrentLogOptions } from './connection.js';
 
@@ -49,7 +52,10 @@ export class KurrentLog implements EventLog {
   readonly #appends = new Map<string, Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  private constructor(connection: KurrentConnection) {
+  private constructor(
+    connection: KurrentConnection,
+    private readonly onNotice: (sentence: string) => void = () => undefined,
+  ) {
     this.#connection = connection;
     this.#clusters = new ClusterIndex(connection);
     this.#snapshots = new SnapshotStore(connection);
@@ -59,38 +65,30 @@ export class KurrentLog implements EventLog {
    * Opens the log, and waits a while for a server that is away.
    *
    * @param url `kurrentdb://user:password@host:2113?tls=true`, and everything else that the client takes.
-   * @throws LogError `NOT_ALLOWED` for a connection string that is wrong, and a user who may not read;
-   *   `UNAVAILABLE` when no server answers.
+   * @throws LogError `NOT_ALLOWED` for a connection string that is wrong, a user who may not read, and TLS that does
+   *   not fit, at once; `UNAVAILABLE` when no server answers.
    */
   static async open(url: string, options: KurrentLogOptions = {}): Promise<KurrentLog> {
-    const { patience = 20_000, signal = new AbortController().signal } = options;
-    const connection = await KurrentConnection.make(url, options);
-    const log = new KurrentLog(connection);
-    const deadline = performance.now() + patience;
-    for (let tries = 1; ; tries++) {
-      try {
-        await log.#clusters.names();
-        return log;
-      } catch (error) {
-        const over = signal.aborted || performance.now() >= deadline;
-        if (!over && isTransient(error)) {
-          await connection.pause(tries, 1000, signal);
-          continue;
-        }
-        const why = isTransient(error) && !signal.aborted ? await log.#whyAway() : undefined;
-        connection.close();
-        if (!isTransient(error)) throw error;
-        throw new LogError(
-          'UNAVAILABLE',
-          `no KurrentDB answers at ${connection.name} (${why ?? error.message}): start it, or correct VF_EVENT_LOG`,
-          { cause: error },
-        );
-      }
+    const names = new StreamNames(options.prefix);
+    const connection = await KurrentConnection.open(url, names, options);
+    const log = new KurrentLog(connection, options.onNotice);
+    try {
+      // Whether we may read.
+      await log.#clusters.names();
+      return log;
+    } catch (error) {
+      connection.close();
+      throw error;
     }
   }
 
   get name(): string {
     return this.#connection.name;
+  }
+
+  get trouble(): string | undefined {
+    const { trouble } = this.#connection;
+    return trouble === undefined ? undefined : `${this.name} cannot be reached: ${trouble}`;
   }
 
   async append(
@@ -112,7 +110,7 @@ export class KurrentLog implements EventLog {
   async head(stream: string): Promise<Head> {
     this.#connection.checkOpen();
     const request = { from: 'end', count: 1, direction: 'backwards' } as const;
-    const page = await this.#connection.page(streamName(stream), request);
+    const page = await this.#connection.page(this.#connection.names.log(stream), request);
     const [event] = page?.events ?? [];
     if (event === undefined) return emptyHead(stream);
     const { position, hash } = recordOf(stream, event, false);
@@ -183,7 +181,7 @@ export class KurrentLog implements EventLog {
     const names = await this.#clusters.names();
     const rest = names.filter((name) => !this.#begun.has(name));
     for (let at = 0; at < rest.length; at += headsAtOnce) {
-      await Promise.all(rest.slice(at, at + headsAtOnce).map((name) => this.head(name)));
+      await Promise.all(rest.slice(at, at + headsAtOnce).map((name) => this.#look(name)));
     }
     return names.filter((name) => this.#begun.has(name)).toSorted();
   }
@@ -209,17 +207,50 @@ export class KurrentLog implements EventLog {
     return this.#closing;
   }
 
-  /** Why no server answers, which a read does not say: a port that is closed, a certificate, a name. */
-  async #whyAway(): Promise<string | undefined> {
-    const { client, credentials, timeout, closed } = this.#connection;
-    const live = new LiveEvents(client.subscribeToStream('vfClusters', { credentials }));
+  async incomplete(stream: string): Promise<string | undefined> {
+    this.#connection.checkOpen();
+    const name = this.#connection.names.log(stream);
     try {
-      await live.next({ confirm: timeout, quiet: 0 }, closed);
-      return undefined;
+      const { values } = await this.#connection.metadata(name);
+      const cut = cutBy(name, values);
+      if (cut !== undefined) return cut;
     } catch (error) {
-      return failureOf(error).why;
-    } finally {
-      live.end();
+      // Who may not read them still sees what they have done.
+      if (!(error instanceof LogError) || error.code !== 'NOT_ALLOWED') throw error;
+    }
+    const begun = this.#begun.has(stream);
+    const page = await this.#connection.page(name, { from: 'start', count: 1 });
+    const first = page?.events[0]?.event?.revision;
+    if (first === 0n || (first === undefined && !begun)) return undefined;
+    return first === undefined
+      ? `the stream ${name} is gone: restore the database from a backup taken before`
+      : `the stream ${name} begins at event ${first}: what was before was taken away for good. Restore the database from a backup taken before`;
+  }
+
+  /** Sees whether a stream has a record. What is wrong with it is for those who want to read it. */
+  async #look(stream: string): Promise<void> {
+    try {
+      await this.head(stream);
+    } catch (error) {
+      if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
+      this.#begun.add(stream);
+    }
+  }
+
+  /** Keeps others from writing to a stream that is about to begin, where there are users. */
+  async #protect(stream: string): Promise<void> {
+    const { user, names } = this.#connection;
+    if (user === undefined) return;
+    const name = names.log(stream);
+    try {
+      const { values, revision } = await this.#connection.metadata(name);
+      const guarded = protectedFor(user, values);
+      if (guarded !== undefined) await this.#connection.setMetadata(name, { values: guarded, revision });
+    } catch (error) {
+      if (!(error instanceof LogError) || error.code !== 'NOT_ALLOWED') throw error;
+      this.onNotice(
+        `the stream ${name} is not protected from others: ${user} may not write its metadata (${error.message})`,
+      );
     }
   }
 
@@ -233,7 +264,10 @@ export class KurrentLog implements EventLog {
   async #appendAll(stream: string, expectedPosition: number, parts: readonly Batch[]): Promise<void> {
     let position = expectedPosition;
     try {
-      if (position === 0) await this.#clusters.add(stream);
+      if (position === 0) {
+        await this.#clusters.add(stream);
+        await this.#protect(stream);
+      }
       for (const part of parts) {
         await this.#write(stream, position, part);
         position += part.records.length;
@@ -259,7 +293,7 @@ export class KurrentLog implements EventLog {
       const previous = await this.#hashAt(stream, position);
       if (previous !== undefined && first.hash === chainHash(previous, first.body, first.input)) {
         const revision = await this.#connection.append(
-          streamName(stream),
+          this.#connection.names.log(stream),
           position === 0 ? 'no_stream' : BigInt(position - 1),
           [...events],
           `append to the log of '${stream}'`,
@@ -315,7 +349,8 @@ export class KurrentLog implements EventLog {
 
   #ask(stream: string, from: number, count = pageSize): Promise<Page | undefined> {
     this.#connection.checkOpen();
-    const asking = this.#connection.page(streamName(stream), { from: BigInt(from - 1), count });
+    const name = this.#connection.names.log(stream);
+    const asking = this.#connection.page(name, { from: BigInt(from - 1), count });
     // Awaited later, or not at all when the reader stops.
     asking.catch(() => undefined);
     return asking;
@@ -362,10 +397,11 @@ export class KurrentLog implements EventLog {
   }
 
   async *#live(stream: string, place: Place, over: AbortSignal): AsyncGenerator<readonly StoredRecord[]> {
-    const { client, credentials, timeout, lookEvery } = this.#connection;
-    const name = streamName(stream);
+    const { used, credentials, timeout, lookEvery } = this.#connection;
+    const name = this.#connection.names.log(stream);
+    const ended = AbortSignal.any([over, used.replaced]);
     const live = new LiveEvents(
-      client.subscribeToStream(
+      used.db.subscribeToStream(
         name,
         // Behind this one, where a read begins at it.
         {
@@ -378,7 +414,7 @@ export class KurrentLog implements EventLog {
     );
     try {
       for (;;) {
-        const events = await live.next({ confirm: timeout, quiet: lookEvery }, over);
+        const events = await live.next({ confirm: timeout, quiet: lookEvery }, ended);
         if (events === undefined) return;
         if (events === 'quiet') {
           // A subscription can be dead and not know it.
@@ -393,23 +429,12 @@ export class KurrentLog implements EventLog {
     } catch (error) {
       if (error instanceof LogError) throw error;
       const failure = failureOf(error);
-      this.#connection.noticed(client, failure);
+      this.#connection.noticed(used, failure);
       throw logErrorOf(failure, this.name, `follow the log of '${stream}'`, { cause: error });
     } finally {
       live.end();
     }
   }
-}
-
-/** What a promise gives, or undefined as soon as the signal aborts. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  promise.catch(() => undefined);
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => resolve(undefined);
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 function withoutInput({ position, id, hash, body }: StoredRecord): StoredRecord {

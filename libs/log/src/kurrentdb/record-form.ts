@@ -11,9 +11,6 @@ const appendBytes = 1_000_000;
 /** For the id, the names of the fields and the lengths of an event, at most. */
 const frameBytes = 200;
 
-/** The name of a cluster's stream. */
-export const streamName = (cluster: string): string => `vfCluster-${cluster}`;
-
 /** Some decisions that go into one append. */
 export interface Batch {
   readonly records: readonly StoredRecord[];

@@ -34,7 +34,7 @@ export class SnapshotStore {
   constructor(private readonly connection: KurrentConnection) {}
 
   async save(cluster: string, snapshot: Snapshot): Promise<void> {
-    const stream = nameOf(cluster);
+    const stream = this.connection.names.snapshots(cluster);
     const { position, hash, version, state } = snapshot;
     const packed = await promisify(gzip)(state, { level: 1 });
     const checksum = checksumOf(cluster, snapshot, packed);
@@ -43,7 +43,7 @@ export class SnapshotStore {
       const { last, kept } = await this.#newest(stream, snapshot);
       const facts = { snapshot: randomUUID(), parts, before: kept, position, hash, version, checksum };
       if (await this.#write(stream, last, packed, facts)) {
-        if (kept !== undefined && kept > 0) await this.connection.truncate(stream, kept);
+        if (kept !== undefined && kept > 0) await this.#truncate(stream, kept);
         return;
       }
       if (attempt >= attempts) {
@@ -58,7 +58,7 @@ export class SnapshotStore {
   async all(cluster: string): Promise<readonly Snapshot[]> {
     const found: Snapshot[] = [];
     let parts: { readonly facts: PartFacts; readonly data: Uint8Array }[] = [];
-    for await (const { event } of this.#events(nameOf(cluster))) {
+    for await (const { event } of this.#events(this.connection.names.snapshots(cluster))) {
       const facts = factsOf({ event });
       if (facts === undefined || event === undefined || event.isJson) continue;
       if (facts.part === 0) parts = [];
@@ -78,6 +78,13 @@ export class SnapshotStore {
       found.unshift(snapshot);
     }
     return found;
+  }
+
+  /** Sets from which revision on a stream can be read. What else its metadata say stays. */
+  async #truncate(stream: string, before: number): Promise<void> {
+    const { values, revision } = await this.connection.metadata(stream);
+    // Who was faster has saved a snapshot too, and truncates.
+    await this.connection.setMetadata(stream, { values: { ...values, $tb: before }, revision });
   }
 
   /** @returns false when somebody else has written meanwhile. */
@@ -134,8 +141,6 @@ export class SnapshotStore {
     }
   }
 }
-
-const nameOf = (cluster: string): string => `vfSnapshot-${cluster}`;
 
 function factsOf({ event }: ResolvedEvent): PartFacts | undefined {
   const facts = event?.metadata as Partial<PartFacts> | undefined;

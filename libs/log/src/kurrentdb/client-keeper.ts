@@ -1,0 +1,379 @@
+import type { Channel } from '@grpc/grpc-js';
+import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
+import { LogError } from '../errors.js';
+import type { KurrentAddress, Node } from './connection-string.js';
+import { failureOf, type Failure } from './failures.js';
+import { findNode } from './find-node.js';
+import { LiveEvents } from './live-events.js';
+import type { NodeCalls } from './node-calls.js';
+import { obstacleAt, type Obstacle } from './obstacle.js';
+import { sleep, within } from './waiting.js';
+
+type Library = typeof import('@kurrent/kurrentdb-client');
+
+/** A client, and the node that it was made for. */
+export interface UsedClient {
+  readonly db: KurrentDBClient;
+  readonly node: Node;
+  /** Aborts when another has taken its place: what it still owes is asked of that one. */
+  readonly replaced: AbortSignal;
+  /** What was asked of it and is not answered yet. */
+  readonly calls: Set<Promise<unknown>>;
+}
+
+interface NextClient {
+  readonly client: UsedClient;
+  /** Tells that another has taken its place. */
+  readonly abandon: AbortController;
+}
+
+export interface KeeperOptions {
+  /** How long a server that is slow may take for an answer, in milliseconds. */
+  readonly timeout: number;
+  /** How often the client in use is asked for a sign of life, in milliseconds. */
+  readonly beatEvery: number;
+  /** A stream that any client of ours may read; it need not be there. */
+  readonly probe: string;
+  /** Given with each call. */
+  readonly credentials?: { readonly username: string; readonly password: string };
+}
+
+/** A sign of life may take so long, in milliseconds: then somebody else is looked for. */
+const beatWithin = 1000;
+/** The longest pause of a search, in milliseconds: a server that is back must not wait for us. */
+const longestPause = 400;
+/** How often it is asked what is in the way, while there is something, in milliseconds. */
+const lookAtObstacleEvery = 1000;
+/** A client is proven in so many milliseconds, or given up: the next is proven in parallel to nothing. */
+const proveWithin = 2000;
+
+/**
+ * Keeps a client that works. One that does not is replaced, by one that has read something: half of the official client
+ * reads by an addon that gives up for ever when it does not find the server at its first use, while the other half,
+ * which appends and subscribes, goes on. Nor does it notice a node that is frozen.
+ *
+ * So the node is looked for here, past the client, and a client is made when one has answered.
+ */
+export class ClientKeeper {
+  #used: UsedClient | undefined;
+  #abandon: AbortController | undefined;
+  #search: Promise<void> | undefined;
+  /** Whether the client in use is to go, even if it gives a sign of life. */
+  #broken = true;
+  #made = 0;
+  #why: string | undefined;
+  #obstacle: Obstacle | undefined;
+  readonly #closing = new AbortController();
+  readonly #waiting = new Set<() => void>();
+
+  constructor(
+    private readonly address: KurrentAddress,
+    private readonly library: Library,
+    private readonly calls: NodeCalls,
+    private readonly options: KeeperOptions,
+  ) {}
+
+  /**
+   * Looks for the first client.
+   *
+   * @param patience how long, in milliseconds.
+   * @throws LogError `NOT_ALLOWED` for what does not pass by itself, at once; `UNAVAILABLE` when the time is over or
+   *   the signal aborts.
+   */
+  async begin(patience: number, signal: AbortSignal): Promise<void> {
+    const deadline = performance.now() + patience;
+    this.#begin();
+    while (this.#used === undefined) {
+      const left = deadline - performance.now();
+      if (this.#obstacle?.lasting === true) {
+        throw new LogError('NOT_ALLOWED', `${this.address.name} cannot be used: ${this.#obstacle.why}`);
+      }
+      if (left <= 0 || signal.aborted || this.#closing.signal.aborted) {
+        throw new LogError(
+          'UNAVAILABLE',
+          `no KurrentDB answers at ${this.address.name} (${this.trouble ?? 'it was not waited for'}): start it, or correct VF_EVENT_LOG`,
+        );
+      }
+      await this.#woken(left, signal);
+    }
+    void this.#beat();
+  }
+
+  /** The client to use. @throws LogError `UNAVAILABLE` before {@link begin} has found one. */
+  get used(): UsedClient {
+    if (this.#used === undefined) {
+      throw new LogError('UNAVAILABLE', `${this.address.name} was not reached yet`);
+    }
+    return this.#used;
+  }
+
+  /** Why no client can be used now; undefined while one can. */
+  get trouble(): string | undefined {
+    return this.#obstacle?.why ?? this.#why;
+  }
+
+  /** A client that failed: it is replaced as soon as another works. */
+  replace(client: UsedClient): void {
+    if (client !== this.#used) return;
+    this.#broken = true;
+    this.#begin();
+  }
+
+  /** A client that may be at the wrong node, or at one that is frozen: it is replaced if that turns out to be so. */
+  suspect(client: UsedClient): void {
+    if (client === this.#used) this.#begin();
+  }
+
+  /** Whether another client is being looked for, because the one in use has failed. */
+  get isReplacing(): boolean {
+    return this.#search !== undefined && this.#broken;
+  }
+
+  /** Resolves when the client in use is another one, or after a time. */
+  async changed(client: UsedClient, milliseconds: number, signal: AbortSignal): Promise<void> {
+    const over = performance.now() + milliseconds;
+    while (client === this.#used && !signal.aborted && !this.#closing.signal.aborted) {
+      const left = over - performance.now();
+      if (left <= 0) return;
+      await this.#woken(left, signal);
+    }
+  }
+
+  /**
+   * Why a client could not read, which it does not say: asked by its other half.
+   *
+   * @returns `away` when there that half finds nothing wrong.
+   */
+  async whyUnread({ db }: UsedClient, stream: string): Promise<Failure> {
+    const { credentials } = this.options;
+    const live = new LiveEvents(db.subscribeToStream(stream, { credentials, requiresLeader: true }));
+    try {
+      await live.next({ confirm: beatWithin, quiet: 0 }, this.#closing.signal);
+      return {
+        what: 'away',
+        maybeIn: false,
+        connection: 'broken',
+        why: 'reads are unavailable',
+      };
+    } catch (error) {
+      return failureOf(error);
+    } finally {
+      live.end();
+    }
+  }
+
+  /** Lets the server go. */
+  close(): void {
+    this.#closing.abort();
+    this.#wake();
+    if (this.#used !== undefined) release(this.#used);
+  }
+
+  #begin(): void {
+    if (this.#search !== undefined || this.#closing.signal.aborted) return;
+    this.#search = this.#replace().finally(() => {
+      this.#search = undefined;
+    });
+  }
+
+  /** Looks until there is a client that works. */
+  async #replace(): Promise<void> {
+    const { signal } = this.#closing;
+    let looked = Number.NEGATIVE_INFINITY;
+    for (let tries = 1; !signal.aborted; tries++) {
+      try {
+        const node = await this.#findNode();
+        if (!this.#broken && (await this.#isWell(node))) return this.#nothingWrong();
+        const next = await this.#connect(node);
+        if (signal.aborted) release(next.client);
+        else this.#take(next);
+        return;
+      } catch (error) {
+        this.#why = failureOf(error).why;
+        if (performance.now() - looked >= lookAtObstacleEvery) {
+          looked = performance.now();
+          this.#obstacle = await this.#lookForObstacle();
+        }
+        this.#wake();
+      }
+      await sleep(Math.min(longestPause, 25 * 2 ** Math.min(tries, 6)), signal);
+    }
+  }
+
+  /**
+   * Asks in two ways at once: patiently, for a server that is slow; and again and again, each time on a connection of its
+   * own, because what was sent to a machine that is away may never be answered.
+   */
+  async #findNode(): Promise<Node> {
+    const { timeout } = this.options;
+    const { signal } = this.#closing;
+    const over = performance.now() + timeout;
+    let found = false;
+    const again = async (): Promise<Node> => {
+      for (;;) {
+        try {
+          return await findNode(this.address, this.calls, beatWithin);
+        } catch (error) {
+          this.#why = failureOf(error).why;
+          if (found || signal.aborted || performance.now() >= over) throw error;
+        }
+        this.#wake();
+        await sleep(longestPause / 2, signal);
+      }
+    };
+    const patiently = findNode(this.address, this.calls, timeout);
+    try {
+      return await Promise.any([patiently, again()]);
+    } catch (error) {
+      throw (error as AggregateError).errors[0];
+    } finally {
+      found = true;
+    }
+  }
+
+  /** Whether the client in use is at that node, and gives a sign of life. */
+  async #isWell(node: Node): Promise<boolean> {
+    const used = this.#used;
+    if (used === undefined || used.node.host !== node.host || used.node.port !== node.port) return false;
+    return this.#gives(used);
+  }
+
+  async #gives({ db }: UsedClient): Promise<boolean> {
+    try {
+      await this.calls.answersOn(await channelOf(db), beatWithin);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** A client that has read, and whose other half has an answer. @throws why it has not. */
+  async #connect(node: Node): Promise<NextClient> {
+    const abandon = new AbortController();
+    const db = this.#make(node);
+    const client = { db, node, replaced: abandon.signal, calls: new Set<Promise<unknown>>() };
+    try {
+      await within(proveWithin, this.#prove(client));
+      return { client, abandon };
+    } catch (error) {
+      release(client);
+      throw error;
+    }
+  }
+
+  async #prove(client: UsedClient): Promise<void> {
+    const { probe, credentials = this.address.credentials } = this.options;
+    for (;;) {
+      try {
+        for await (const _ of client.db.readStream(probe, {
+          maxCount: 1,
+          requiresLeader: true,
+          credentials,
+        }));
+        break;
+      } catch (error) {
+        const { what, connection } = failureOf(error);
+        // An answer too.
+        if (what === 'missing-stream' || what === 'deleted-stream' || what === 'not-allowed') break;
+        if ((await this.whyUnread(client, probe)).what === 'not-allowed') break;
+        // It goes to the leader, whose address came with that.
+        if (connection !== 'not-leader') throw error;
+      }
+    }
+    await this.calls.answersOn(await channelOf(client.db), beatWithin);
+  }
+
+  #make(node: Node): KurrentDBClient {
+    this.#made += 1;
+    try {
+      return this.library.KurrentDBClient.connectionString(
+        this.address.urlOf(node, {
+          // The reading half waits so long before it connects, and gives each of its tries three seconds.
+          discoveryInterval: '20',
+          gossipTimeout: '3000',
+          // gRPC shares connections that are made alike, also one that failed and waits before it tries again.
+          keepAliveTimeout: String(10_000 + (this.#made % 1000)),
+        }),
+      );
+    } catch {
+      // What it says may hold the password.
+      throw new LogError(
+        'NOT_ALLOWED',
+        `the client of KurrentDB does not take the connection string of ${this.address.name}: look at its parameters and files`,
+      );
+    }
+  }
+
+  #take({ client, abandon }: NextClient): void {
+    const before = this.#used;
+    const abandonBefore = this.#abandon;
+    this.#used = client;
+    this.#abandon = abandon;
+    this.#nothingWrong();
+    abandonBefore?.abort();
+    if (before !== undefined) release(before);
+  }
+
+  #nothingWrong(): void {
+    this.#broken = false;
+    this.#why = undefined;
+    this.#obstacle = undefined;
+    this.#wake();
+  }
+
+  /** What keeps us from every node. */
+  async #lookForObstacle(): Promise<Obstacle | undefined> {
+    const found = await Promise.all(
+      this.address.nodes.map((node) => obstacleAt(node, this.address, beatWithin)),
+    );
+    const [first] = found;
+    // One that nobody can be rid of by waiting counts only when it is the same with all.
+    return found.find((obstacle) => obstacle === undefined || !obstacle.lasting) === undefined
+      ? first
+      : found.find((obstacle) => obstacle?.lasting === false);
+  }
+
+  /** Notices a node that is frozen, or a connection that leads nowhere, while nothing else is asked. */
+  async #beat(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await sleep(this.options.beatEvery, signal);
+      const used = this.#used;
+      if (signal.aborted || used === undefined || this.#search !== undefined) continue;
+      if (!(await this.#gives(used))) this.suspect(used);
+    }
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #woken(milliseconds: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      this.#waiting.add(done);
+      signal.addEventListener('abort', done);
+      if (signal.aborted) done();
+    });
+  }
+}
+
+/** The connection of the half that appends; nothing public gives it. */
+const channelOf = (db: KurrentDBClient): Promise<Channel> =>
+  (db as unknown as { getChannel(): Promise<Channel> }).getChannel();
+
+/** Ends what a client does. It waits for streams that never end, so it is not waited for. */
+function release({ db, calls }: UsedClient): void {
+  void db.dispose().catch(() => undefined);
+  // `dispose` leaves the connection open. A call that is only on its way to it would throw where nobody can catch it.
+  void Promise.allSettled(calls)
+    .then(() => channelOf(db))
+    .then((channel) => channel.close())
+    .catch(() => undefined);
+}
