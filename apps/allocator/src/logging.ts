@@ -16,11 +16,18 @@ export function createLog(level: LogLevel): Pino {
   );
 }
 
+const TLS_NAME_IS_ADDRESS = 'DEP0123';
+
 /** What Node itself warns of, as lines of the log: whoever reads stderr reads JSON. For a whole process. */
 export function logWarnings(log: Pino): void {
   // Node's own way to say it is a listener too.
   process.removeAllListeners('warning');
-  process.on('warning', (warning) => log.warn({ error: warning }, `Node warns: ${warning.message}`));
+  process.on('warning', (warning) => {
+    // A server that is named by its address has no name to ask for in TLS; clients ask all the same, each time.
+    if ((warning as { code?: string }).code === TLS_NAME_IS_ADDRESS)
+      log.debug(`Node warns: ${warning.message}`);
+    else log.warn({ error: warning }, `Node warns: ${warning.message}`);
+  });
 }
 
 /** The pipeline's logger on pino. */

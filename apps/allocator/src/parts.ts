@@ -37,7 +37,7 @@ export async function openEventLog(
     }
     case 'kurrentdb':
       try {
-        return await KurrentLog.open(eventLog.url, { signal });
+        return await KurrentLog.open(eventLog.url, { signal, onNotice: (notice) => logger.warn(notice) });
       } catch (error) {
         // A connection string that is wrong, a server that is away, a user who may not read.
         if (error instanceof LogError) throw new SettingsError('VF_EVENT_LOG', error.message);

@@ -1,10 +1,12 @@
-import { Controller, Get, HttpException, Inject } from '@nestjs/common';
+import { Controller, Get, HttpException, Inject, Query } from '@nestjs/common';
 import { API_PARTS } from './parts.js';
 import type { ApiParts } from './api-parts.js';
+import { Problem } from './problem.js';
+import { readiness } from './readiness.js';
 
 /**
- * For whoever watches the process: live while it answers, ready while it leads or stands by for each cluster
- * and NATS is there.
+ * For whoever watches the process: live while it answers, ready while there is a cluster that it can serve and what all
+ * share is there.
  */
 @Controller('health')
 export class HealthController {
@@ -15,25 +17,30 @@ export class HealthController {
     return { status: 'ok' };
   }
 
+  /** @param cluster asks for that one alone. */
   @Get('ready')
-  ready(): object {
-    const clusters = Object.fromEntries(this.parts.allocator.status);
-    const { connected } = this.parts.broker;
-    const settled = Object.values(clusters).every(
-      (cluster) => (cluster.role === 'standby' || cluster.role === 'leader') && cluster.trouble === undefined,
-    );
-    const ok = connected && settled && Object.keys(clusters).length > 0;
+  ready(@Query('cluster') cluster?: unknown): object {
+    const { allocator, broker, readModel } = this.parts;
+    const all = allocator.status;
+    if (cluster !== undefined && typeof cluster !== 'string')
+      throw new Problem(400, 'BAD_REQUEST', 'cluster is one name');
+    if (cluster !== undefined && !all.has(cluster))
+      throw new Problem(404, 'NOT_FOUND', `there is no cluster '${cluster}' here`);
+    const { connected } = broker;
+    const { status, troubled } = readiness(all, connected, cluster);
+    const asked = cluster === undefined ? all : [...all].filter(([name]) => name === cluster);
     const { rss, heapUsed } = process.memoryUsage();
     const body = {
-      status: ok ? 'ok' : 'unavailable',
-      instance: this.parts.allocator.instance,
+      status,
+      ...(Object.keys(troubled).length > 0 && { troubled }),
+      instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
-      clusters,
+      clusters: Object.fromEntries(asked),
       // The write side serves without it: here is why a query has no answer.
-      readSide: Object.fromEntries(this.parts.readModel.status),
+      readSide: Object.fromEntries(readModel.status),
       memory: { rss, heapUsed },
     };
-    if (!ok) throw new HttpException(body, 503);
+    if (status === 'unavailable') throw new HttpException(body, 503);
     return body;
   }
 }

@@ -218,6 +218,8 @@ describe('what is answered', () => {
     await check('/v1/clusters', 'get', {});
     await check('/health/live', 'get', {});
     await check('/health/ready', 'get', {});
+    await check('/health/ready', 'get', { cluster: 'default' });
+    await check('/health/ready', 'get', { cluster: 'nowhere' });
     await client.publish('HostReported', {
       hostId: 'host-2',
       bootId: 'b',

@@ -62,9 +62,15 @@ export function openApiDocument(version: string): Json {
   add('/health/ready', 'get', {
     operationId: 'ready',
     tags: ['health'],
-    summary: 'Whether it leads or stands by for every cluster that it knows, and NATS is there',
+    summary: 'Whether it leads or stands by for a cluster, and what all clusters share is there',
+    parameters: [parameter('query', 'cluster', IDENTIFIER, 'Only whether that one is served.')],
     responses: {
-      200: { description: 'It does.', content: json(READY_REPLY) },
+      200: {
+        description: 'It does; `degraded` names the clusters that are not served all the same.',
+        content: json(READY_REPLY),
+      },
+      400: problem('It names more than one cluster.'),
+      404: problem('There is no such cluster.'),
       503: { description: 'It does not; the body says what is wrong.', content: json(READY_REPLY) },
     },
   });

@@ -305,7 +305,12 @@ export const CLUSTERS_REPLY: JsonSchema = list(
 
 export const LIVE_REPLY: JsonSchema = object({ status: { const: 'ok' } });
 export const READY_REPLY: JsonSchema = object({
-  status: oneOf('ok', 'unavailable'),
+  status: oneOf('ok', 'degraded', 'unavailable'),
+  'troubled?': {
+    type: 'object',
+    description: 'Each cluster that is not served, and why.',
+    additionalProperties: { type: 'string' },
+  },
   nats: oneOf('connected', 'disconnected'),
   clusters: { type: 'object' },
 });

@@ -442,6 +442,28 @@ export function logConformance(
       }
     });
 
+    describe('a history that is incomplete', () => {
+      test('is said of no stream whose beginning is there, and of none without records', async () => {
+        expect(await log.incomplete(stream)).toBeUndefined();
+        await add({ decisions: 3 });
+        expect(await log.incomplete(stream)).toBeUndefined();
+      });
+
+      const losses: Record<string, (records: readonly StoredRecord[]) => readonly StoredRecord[]> = {
+        'the first record is gone': (records) => records.slice(1),
+        'the first record was edited': (records) =>
+          records.with(0, { ...records[0]!, body: '{"forged":true}' }),
+      };
+      for (const [what, change] of Object.entries(tampering ? losses : {})) {
+        test(`is told in a sentence, and its stream is listed on: ${what}`, async () => {
+          await add({ decisions: 3 });
+          await subject.tamper!(stream, change);
+          expect(await log.incomplete(stream)).toMatch(/\w+ .*position 1\b|begins at event 1\b/);
+          expect(await (await subject.reopen()).streams()).toContain(stream);
+        });
+      }
+    });
+
     describe('snapshots', () => {
       const snapshot = (position: number, state = `{"at":${position}}`): Snapshot => ({
         position,

@@ -14,5 +14,6 @@ export * from './jetstream/jetstream-log.js';
 export * from './kurrentdb/index.js';
 export * from './memory-log.js';
 export * from './record.js';
+export * from './said-trouble.js';
 export * from './sqlite-log.js';
 export * from './verify.js';

@@ -27,6 +27,8 @@ export class SqliteFile {
   readonly #identity: Stats;
   readonly #streamIds = new Map<string, number>();
   readonly #statements: ReturnType<typeof prepareStatements>;
+  /** What is wrong with streams, each for itself, as it was seen when the file was opened. */
+  readonly #damage = new Map<string, LogError>();
   /** The file's {@link dataVersion} up to which everything is in it. */
   #checkpointed = -1;
 
@@ -39,7 +41,10 @@ export class SqliteFile {
     this.#identity = statSync(path);
   }
 
-  /** Opens or creates the file and checks its form and the end of each stream. */
+  /**
+   * Opens or creates the file and checks its form and the end of each stream. A stream that is damaged is not written
+   * any more, and its end is not told: the others are served, and what is good of it can be read.
+   */
   static open(path: string, options: SqliteLogOptions, mustExist: boolean): SqliteFile {
     return guarded(path, 'open', undefined, () => {
       const db = openDatabase(path, options, mustExist);
@@ -57,6 +62,7 @@ export class SqliteFile {
   append(stream: string, expectedPosition: number, records: readonly StoredRecord[]): void {
     const about = `stream '${stream}' behind position ${expectedPosition}`;
     this.#checkInPlace();
+    this.#checkSound(stream);
     this.#write(about, () => {
       const id = this.#streamId(stream);
       const missing = recordsToAdd(stream, this.#head(stream, id), expectedPosition, records, (from, to) =>
@@ -80,6 +86,7 @@ export class SqliteFile {
   }
 
   head(stream: string): Head {
+    this.#checkSound(stream);
     return guarded(this.path, 'read', `stream '${stream}'`, () => this.#head(stream, this.#streamId(stream)));
   }
 
@@ -122,6 +129,7 @@ export class SqliteFile {
   }
 
   async snapshots(stream: string): Promise<readonly Snapshot[]> {
+    this.#checkSound(stream);
     const found: Snapshot[] = [];
     for (const key of this.#snapshotKeys(stream)) {
       const snapshot = await this.#snapshot(stream, key);
@@ -273,19 +281,34 @@ export class SqliteFile {
     for (const row of this.#statements.counts.all() as Row[]) counts.set(Number(row[0]), row);
     for (const [id, nameBytes] of this.#statements.streams.all() as Row[]) {
       const stream = text(nameBytes);
-      const [, count, first, end] = counts.get(Number(id)) ?? [0, 0, 1, 0];
+      const span = counts.get(Number(id)) ?? [0, 0, 1, 0];
       counts.delete(Number(id));
-      if (first !== 1) throw LogError.corrupt(stream, 1, 'the record is missing');
-      if (count !== end) {
-        const gap = this.#statements.gap.get([id]) as Row;
-        throw LogError.corrupt(stream, Number(gap[0]), 'the record is missing');
+      try {
+        this.#checkStream(stream, Number(id), span, last);
+      } catch (error) {
+        if (!(error instanceof LogError) || error.position === undefined) throw error;
+        this.#damage.set(stream, error);
       }
-      this.#checkLast(stream, Number(id), Number(end), last);
     }
     const [orphan] = counts.keys();
     if (orphan !== undefined) {
       throw new LogError('CORRUPT', `its table 'stream' has no name for the records with stream ${orphan}`);
     }
+  }
+
+  #checkStream(stream: string, id: number, [, count, first, end]: Row, last: number): void {
+    if (first !== 1) throw LogError.corrupt(stream, 1, 'the record is missing');
+    if (count !== end) {
+      const gap = this.#statements.gap.get([id]) as Row;
+      throw LogError.corrupt(stream, Number(gap[0]), 'the record is missing');
+    }
+    this.#checkLast(stream, id, Number(end), last);
+  }
+
+  /** @throws LogError `CORRUPT` for a stream that was damaged when the file was opened. */
+  #checkSound(stream: string): void {
+    const damage = this.#damage.get(stream);
+    if (damage !== undefined) throw normalised(damage, this.path, 'read', undefined);
   }
 
   #checkLast(stream: string, id: number, end: number, last: number): void {

@@ -220,12 +220,26 @@ describe('SqliteLog', () => {
       await closeAll();
       return openLog().catch((error: unknown) => error);
     };
+    /** Opens it: the stream is damaged, and the others are served all the same. */
+    const damage = async (): Promise<unknown> => {
+      const opened = (await opening()) as SqliteLog;
+      const sound = `${stream}-beside`;
+      const head = await opened.head(sound);
+      await opened.append(sound, head.position, sampleDecisions(head));
+      expect(await opened.streams()).toEqual([stream, sound]);
+      const error = await opened.head(stream).catch((damaged: unknown) => damaged);
+      await expect(opened.snapshots(stream)).rejects.toEqual(error);
+      await expect(
+        opened.append(stream, count, sampleDecisions({ position: count, hash: 'a'.repeat(64) })),
+      ).rejects.toEqual(error);
+      return error;
+    };
 
     test('an edited body among the last records is found on opening, with its position', async () => {
       withDatabase(file, (db) =>
         db.exec(`UPDATE record SET body = replace(body, 'sample', 'forged') WHERE position = 2500`),
       );
-      const error = (await opening()) as Error;
+      const error = (await damage()) as Error;
       expect(error).toMatchObject({ code: 'CORRUPT', position: 2500 });
       expect(error.message).toContain(file);
       expect(error.message).toContain(`'${stream}' is damaged at position 2500`);
@@ -241,9 +255,9 @@ describe('SqliteLog', () => {
 
     test('a row removed anywhere is found on opening, with its position', async () => {
       withDatabase(file, (db) => db.exec('DELETE FROM record WHERE position = 700'));
-      expect(await opening()).toMatchObject({ code: 'CORRUPT', position: 700 });
-      withDatabase(file, (db) => db.exec('DELETE FROM record WHERE position < 800'));
-      expect(await opening()).toMatchObject({ code: 'CORRUPT', position: 1 });
+      expect(await damage()).toMatchObject({ code: 'CORRUPT', position: 700 });
+      withDatabase(file, (db) => db.exec('DELETE FROM record WHERE stream = 1 AND position < 800'));
+      expect(await damage()).toMatchObject({ code: 'CORRUPT', position: 1 });
     });
 
     test('rows of another type than text are found', async () => {

@@ -41,7 +41,8 @@ export class SqliteLog implements EventLog {
    *
    * @throws LogError `NOT_ALLOWED` for a file that is not ours to write, of another application or of a newer
    *   release;
-   *   `CORRUPT` for one that is torn or edited, as far as its tables and last records show; `FULL`; `UNAVAILABLE`.
+   *   `CORRUPT` for one that is torn, or whose tables were edited; `FULL`; `UNAVAILABLE`. A stream whose records are
+   *   not as they were written is `CORRUPT` by itself.
    */
   static async open(file: string, options: SqliteLogOptions = {}): Promise<SqliteLog> {
     const log = new SqliteLog(resolve(file), options);

@@ -1,6 +1,6 @@
 import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
 import type { HardwareLimit, State } from '#domain';
-import { LogError, type EventLog } from '#log';
+import { LogError, SaidTrouble, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
@@ -14,8 +14,12 @@ import { Standby, type StandbyStatus } from './standby.js';
 /** The cluster of a site that has only one. It is there from the start. */
 export const DEFAULT_CLUSTER = 'default';
 
+/** A cluster that could not be led is tried again after so long, and twice as long each time, in milliseconds. */
 const FIRST_WAIT = 100;
-const LONGEST_WAIT = 5000;
+const LONGEST_WAIT = 1000;
+/** The same for one that a person must mend: it shows that he did. */
+const FIRST_LONG_WAIT = 1000;
+const LONGEST_LONG_WAIT = 60_000;
 /** How long a leader may take to finish when the allocator stops, in milliseconds. */
 const DRAIN_PATIENCE = 5000;
 /** A lease that is free is got sooner than this, in milliseconds. */
@@ -59,7 +63,7 @@ export type ClusterStatus =
   /** It follows the log, and can take over at once; `leader` is whom it waits for. */
   | ({ readonly role: 'standby'; readonly leader?: string } & StandbyStatus)
   | ({ readonly role: 'leader' } & LeaderStatus)
-  /** It could not be led; it is tried again, unless `final`: then a person must look. */
+  /** It could not be led. It is tried again; seldom when it is `final`: then a person must look. */
   | { readonly role: 'failed'; readonly message: string; readonly final: boolean };
 
 interface Cluster {
@@ -72,11 +76,13 @@ interface Cluster {
   readonly done: Promise<void>;
 }
 
-/** Errors that only a person can mend; anything else is tried again. */
-const isFinal = (error: unknown): boolean =>
-  (error instanceof PipelineError && error.code !== 'DEPOSED') ||
-  (error instanceof LogError && (error.code === 'CORRUPT' || error.code === 'NOT_ALLOWED')) ||
-  (error instanceof BrokerError && error.code === 'REFUSED');
+/** Whether only a person can mend it: damage, another log, an event of a newer release, missing rights, a defect. */
+const isFinal = (error: unknown): boolean => {
+  if (error instanceof PipelineError) return error.code !== 'DEPOSED';
+  if (error instanceof LogError) return error.code === 'CORRUPT' || error.code === 'NOT_ALLOWED';
+  if (error instanceof BrokerError) return error.code === 'REFUSED';
+  return true;
+};
 
 /**
  * The allocator: leads the clusters of which it gets the lease, notices new ones, and dead-letters what
@@ -95,9 +101,10 @@ export class Allocator {
   constructor(private readonly options: AllocatorOptions) {}
 
   /**
-   * Starts to lead. Resolves once every cluster that is known is led, or led by somebody else.
+   * Starts to lead. Resolves once every cluster that is known is led, led by somebody else, or in trouble of its
+   * own: that is in its {@link status}, and keeps no other from being served.
    *
-   * @throws what keeps a cluster from being led and needs a person: a log that does not fit, damage,
+   * @throws what keeps every cluster from being led, and needs a person: a log that does not fit, damage,
    *   permissions.
    */
   async start(): Promise<void> {
@@ -115,7 +122,7 @@ export class Allocator {
     await broker.prepare(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
-    this.usesDefault = (await log.head(DEFAULT_CLUSTER)).position > 0;
+    this.usesDefault = await this.hasBegun(DEFAULT_CLUSTER);
     if (this.mayLead(DEFAULT_CLUSTER) && !this.usesDefault) await broker.output.create(DEFAULT_CLUSTER, 1);
     const known = new Set([DEFAULT_CLUSTER, ...(await log.streams())]);
     for (const cluster of known) this.add(cluster);
@@ -123,6 +130,16 @@ export class Allocator {
     broker.leases.join(this.options.instance, () => this.ready(), this.stopping.signal);
     this.spreading = this.keepSpread();
     await this.untilSettled();
+  }
+
+  /** Whether a cluster has a record. One that cannot be read has: what is wrong with it is its own trouble. */
+  private async hasBegun(cluster: string): Promise<boolean> {
+    try {
+      return (await this.options.log.head(cluster)).position > 0;
+    } catch (error) {
+      if (error instanceof LogError && error.code === 'CORRUPT') return true;
+      throw error;
+    }
   }
 
   /** Under which name others know it. */
@@ -243,22 +260,27 @@ export class Allocator {
   private async keepLeading(name: string, cluster: Cluster): Promise<void> {
     const { logger, clock } = this.options;
     const { signal } = this.stopping;
-    let wait = FIRST_WAIT;
+    const said = new SaidTrouble();
+    let failures = 0;
     let known: Loaded | undefined;
     while (!signal.aborted) {
+      const begun = clock.now();
       try {
         known = await this.followAndLead(name, cluster, known);
-        wait = FIRST_WAIT;
+        failures = 0;
+        said.forget();
       } catch (error) {
         known = undefined;
         if (signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
         const final = isFinal(error);
-        logger[final ? 'error' : 'warn'](`cluster '${name}' is not led: ${message}`, { error });
+        if (said.isNews(message, clock.now()))
+          logger[final ? 'error' : 'warn'](`cluster '${name}' is not led: ${message}`, { error });
         this.setStatus(cluster, () => ({ role: 'failed', message, final }));
-        if (final) return;
-        await clock.sleep(wait, signal);
-        wait = Math.min(wait * 2, LONGEST_WAIT);
+        const [first, longest] = final ? [FIRST_LONG_WAIT, LONGEST_LONG_WAIT] : [FIRST_WAIT, LONGEST_WAIT];
+        const wait = Math.min(first * 2 ** Math.min(failures++, 16), longest);
+        // To load a large log again and again is not worth a tenth of a core.
+        await clock.sleep(final ? Math.max(wait, 10 * (clock.now() - begun)) : wait, signal);
       }
     }
   }
@@ -276,7 +298,9 @@ export class Allocator {
   ): Promise<Loaded | undefined> {
     const { broker, instance } = this.options;
     const { signal } = this.stopping;
-    if (known === undefined) this.setStatus(cluster, () => ({ role: 'opening' }));
+    // What is wrong with it stays to be seen while it is tried again.
+    if (known === undefined && cluster.status().role !== 'failed')
+      this.setStatus(cluster, () => ({ role: 'opening' }));
     // Nobody asks for a lease who could not use it: first the state, then the lease.
     const standby = await this.unlessStopped(Standby.open(name, this.options, signal, known));
     const got = new AbortController();
@@ -463,12 +487,13 @@ export class Allocator {
           return;
         }
         const statuses = [...this.status.values()];
-        const failed = statuses.find((status) => status.role === 'failed' && status.final);
-        if (failed === undefined && statuses.some(({ role }) => role === 'opening' || role === 'failed'))
-          return;
+        const failed = statuses.filter((status) => status.role === 'failed');
+        if (statuses.some(({ role }) => role === 'opening')) return;
+        if (failed.length === statuses.length && !failed.every(({ final }) => final)) return;
         this.changed.delete(look);
-        if (failed?.role === 'failed') reject(new Error(failed.message));
-        else resolve();
+        // Where nothing can be served a sentence is better than a process that only looks alive.
+        if (failed.length < statuses.length || failed[0] === undefined) resolve();
+        else reject(new Error(failed[0].message));
       };
       this.changed.add(look);
       look();

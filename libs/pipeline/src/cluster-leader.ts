@@ -11,10 +11,11 @@ import {
   type PlacedEvent,
   type State,
 } from '#domain';
-import { LogError, type EventLog, type Head, type StoredDecision } from '#log';
+import { isTransient, LogError, type EventLog, type Head, type StoredDecision } from '#log';
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { PipelineError } from './errors.js';
+import { watchHistory } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { resumeAfter, verifyOutput } from './positions.js';
@@ -36,6 +37,8 @@ const TICK_EVERY = 1000;
 const RELAY_PATIENCE = 1000;
 /** A leader that has nothing on its way looks this often whether somebody else wrote, in milliseconds. */
 const LOOK_AT_LOG = 2000;
+/** For so long it may look in vain before that is trouble, in milliseconds. */
+const LOOK_IN_VAIN = 5000;
 /**
  * A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more
  * often than the last.
@@ -111,6 +114,10 @@ export class ClusterLeader {
   /** Appends begun so far. */
   private appends = 0;
   private trouble: string | undefined;
+  /** What takes the history away. */
+  private cut: string | undefined;
+  /** Why the log could not be looked at, and since when. */
+  private unseen: { readonly since: number; readonly why: string } | undefined;
 
   private constructor(
     readonly cluster: string,
@@ -175,12 +182,15 @@ export class ClusterLeader {
   }
 
   get status(): LeaderStatus {
+    const { unseen } = this;
+    const blind = unseen !== undefined && this.options.clock.now() - unseen.since >= LOOK_IN_VAIN;
+    const trouble = this.trouble ?? this.options.log.trouble ?? this.cut ?? (blind ? unseen.why : undefined);
     return {
       position: this.state.position,
       durable: this.durable,
       unrelayed: this.relay.backlog,
       inputSequence: this.inputSequence,
-      ...(this.trouble === undefined ? undefined : { trouble: this.trouble }),
+      ...(trouble === undefined ? undefined : { trouble }),
     };
   }
 
@@ -219,6 +229,12 @@ export class ClusterLeader {
   startClocks(): void {
     this.ticking ??= this.tick();
     void this.watchLog();
+    const { log, clock, logger } = this.options;
+    const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
+    void watchHistory(log, this.cluster, clock, signal, (cut) => {
+      if (cut !== undefined && this.cut !== cut) logger.error(`the history of '${this.cluster}': ${cut}`);
+      this.cut = cut;
+    });
   }
 
   /**
@@ -477,11 +493,19 @@ export class ClusterLeader {
       if (signal.aborted || durable !== this.state.position) continue;
       try {
         const { position } = await log.head(this.cluster);
+        this.unseen = undefined;
         // An append of our own that began meanwhile explains it, or will fail by itself.
-        if (!signal.aborted && appends === this.appends && position > durable)
-          this.fail(LogError.wrongPosition(this.cluster, durable, position));
-      } catch {
-        // A log that is away is for the next append to report.
+        if (signal.aborted || appends !== this.appends) continue;
+        if (position > durable) this.fail(LogError.wrongPosition(this.cluster, durable, position));
+        if (position < durable) {
+          const why = `the log of '${this.cluster}' ends at position ${position}, and ${durable} was in it: its end was taken away. Restore it from a backup`;
+          this.unseen = { since: clock.now() - LOOK_IN_VAIN, why };
+        }
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        // One that is away for a moment is for the next append to report.
+        const since = isTransient(error) ? (this.unseen?.since ?? clock.now()) : clock.now() - LOOK_IN_VAIN;
+        this.unseen = { since, why };
       }
     }
   }

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MemoryBrokerServer, type MemoryBroker, type OutputMessage } from '#broker';
 import { dumpState, type Inputs, type InputType } from '#domain';
-import { LogError, MemoryLog, verifyStream } from '#log';
+import { emptyHead, LogError, MemoryLog, sealRecord, verifyStream, type StoredRecord } from '#log';
 import { INPUT_CATALOG, inputSubject, type OutgoingEvent } from '#wire';
 import {
   Allocator,
@@ -52,6 +52,20 @@ class TestClock implements Clock {
     this.time += ms;
     for (const sleeper of [...this.sleepers]) if (sleeper.until <= this.time) sleeper.wake();
   }
+}
+
+/** Records with other bodies, linked as a release that knows them would. */
+function sealedAnew(
+  records: readonly StoredRecord[],
+  change: (body: string) => string,
+  cluster = 'c1',
+): readonly StoredRecord[] {
+  let head = emptyHead(cluster);
+  return records.map(({ body, input }) => {
+    const record = sealRecord(head, change(body), input);
+    head = { position: record.position, hash: record.hash };
+    return record;
+  });
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -860,8 +874,8 @@ describe('the pipeline over memory ports', () => {
       'VfReleased',
       'VmStopped',
     ]);
-    // What is behind its own end, which is nothing; and the hash that VF_OUT is compared with.
-    expect(reads).toEqual([4, 3]);
+    // What is behind its own end, which is nothing; the hash that VF_OUT is compared with; and whether the first is there.
+    expect(reads).toEqual([4, 3, 1]);
   });
 
   it("[OUT-3 acts] a predecessor's append that comes late is relayed, although nothing is decided behind it", async () => {
@@ -893,6 +907,113 @@ describe('the pipeline over memory ports', () => {
       return status?.role === 'leader' && status.position === 1;
     });
   });
+
+  /** Two clusters with a start each, and nobody who leads them. */
+  const twoClusters = async (): Promise<void> => {
+    await begin();
+    const first = world.allocator();
+    await started(first);
+    for (const cluster of [CLUSTER, 'c1']) {
+      await world.publish('HostReported', report(1), { cluster });
+      await world.publish('VmStartRequested', start('vm-1'), { cluster });
+      await world.until(`${cluster} is served`, () => world.types(cluster).includes('VmStartAccepted'));
+    }
+    await world.stop();
+  };
+  const roles = (allocator: Allocator): Record<string, string> =>
+    Object.fromEntries([...allocator.status].map(([name, { role }]) => [name, role]));
+  type Records = Parameters<Parameters<MemoryLog['tamper']>[1]>[0];
+  const forged = (records: Records): Records => records.with(0, { ...records[0]!, body: '{"forged":true}' });
+
+  it.each<[string, (records: Records) => Records]>([
+    ['is damaged', forged],
+    [
+      'has an event of a newer release',
+      (records) => sealedAnew(records, (body) => body.replace('HostRegistered', 'HostDreamt')),
+    ],
+  ])(
+    'a cluster whose log %s is its own trouble: the other is served, and it is itself when it is mended',
+    async (_, change) => {
+      await twoClusters();
+      let kept: Records = [];
+      world.log.tamper('c1', (records) => change((kept = records)));
+      const said: string[] = [];
+      const logger = { ...silentLogger, error: (message: string) => void said.push(message) };
+      const allocator = world.allocator({ logger });
+      await started(allocator);
+      expect(roles(allocator)).toEqual({ [CLUSTER]: 'leader', c1: 'failed' });
+      await world.publish('VmStopped', { vmId: 'vm-1' });
+      await world.until('the other is served', () => world.types().includes('VmStopped'));
+      // It is tried again now and then, and said once a minute.
+      for (let round = 0; round < 100; round++) {
+        world.clock.advance(1000);
+        for (let turns = 0; turns < 20; turns++) await turn();
+      }
+      const about = said.filter((message) => message.startsWith("cluster 'c1' is not led"));
+      expect(about.length).toBeGreaterThan(0);
+      expect(about.length).toBeLessThanOrEqual(3);
+      world.log.tamper('c1', () => kept);
+      await world.publish('VmStopped', { vmId: 'vm-1' }, { cluster: 'c1' });
+      await world.until('it is led again', () => {
+        world.clock.advance(1000);
+        return world.types('c1').includes('VmStopped');
+      });
+    },
+  );
+
+  it('where no cluster can be served the start fails, with the sentence', async () => {
+    await twoClusters();
+    for (const cluster of [CLUSTER, 'c1']) world.log.tamper(cluster, forged);
+    const starting = world.allocator().start();
+    let failure: unknown;
+    void starting.catch((error: unknown) => {
+      failure = error;
+    });
+    await world.until('it has failed', () => failure !== undefined);
+    await expect(starting).rejects.toThrow(/is damaged at position 1/);
+  });
+
+  it.each<[string, (records: Records) => Records, RegExp]>([
+    ['the beginning of a history', (records) => records.slice(1), /position 1\b.*missing/],
+    ['the end of a history', (records) => records.slice(0, -1), /ends at position 2, and 3 was in it/],
+  ])(
+    '%s that is taken away while it is led is seen within a minute, and so is that it is back',
+    async (_, change, why) => {
+      await begin();
+      const leader = world.allocator();
+      await started(leader);
+      await world.publish('HostReported', report(1));
+      await world.publish('VmStartRequested', start('vm-1'));
+      await world.until('served', () => world.types().includes('VmStartAccepted'));
+      const standby = world.allocator({ log: world.log.connect() });
+      await started(standby);
+      const trouble = (of: Allocator): string => {
+        const status = of.status.get(CLUSTER);
+        return (
+          (status?.role === 'leader' || status?.role === 'standby' ? status.trouble : status?.role) ?? 'none'
+        );
+      };
+      const within = async (what: string, seconds: number, holds: () => boolean): Promise<void> => {
+        const until = world.clock.now() + seconds * 1000;
+        await world.until(what, () => {
+          if (world.clock.now() > until)
+            throw new Error(`not within ${seconds} s: ${what}; ${trouble(leader)}`);
+          return holds();
+        });
+      };
+      let kept: Records = [];
+      world.log.tamper(CLUSTER, (records) => change((kept = records)));
+      // Who follows sees a beginning that is gone; an end that is gone is the leader's to see.
+      const beginning = why.source.includes('missing');
+      await within(
+        'it is seen',
+        60,
+        () => why.test(trouble(leader)) && (!beginning || why.test(trouble(standby))),
+      );
+      world.log.tamper(CLUSTER, () => kept);
+      await within('it is over', 60, () => trouble(leader) === 'none' && trouble(standby) === 'none');
+    },
+  );
 
   it('six clusters spread 2/2/2 over three instances, one move at a time, and stay', async () => {
     await begin();

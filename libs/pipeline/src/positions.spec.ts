@@ -106,14 +106,18 @@ describe('a log beside VF_OUT', () => {
     const all = history('vm-1', 3);
     await relayed(all.slice(0, 2));
     const log = await logOf(all);
-    expect(await verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER))).toBe(2);
+    expect(
+      await verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
+    ).toBe(2);
   });
 
   test('LOG_BEHIND: the log ends before what was relayed', async () => {
     const all = history('vm-1', 3);
     await relayed(all);
     const log = await logOf(all.slice(0, 2));
-    await expect(verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER))).rejects.toMatchObject({
+    await expect(
+      verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
+    ).rejects.toMatchObject({
       code: 'LOG_BEHIND',
     });
   });
@@ -121,7 +125,9 @@ describe('a log beside VF_OUT', () => {
   test('LOG_DIFFERS: the log tells another history at the position that was relayed last', async () => {
     await relayed(history('vm-1', 3));
     const log = await logOf(history('vm-2', 4));
-    await expect(verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER))).rejects.toMatchObject({
+    await expect(
+      verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
+    ).rejects.toMatchObject({
       code: 'LOG_DIFFERS',
       message: expect.stringMatching(/position 3/),
     });

@@ -4,7 +4,8 @@ import type { Clock } from './clock.js';
 import type { Logger } from './logger.js';
 
 const FIRST_WAIT = 50;
-const LONGEST_WAIT = 2000;
+/** Less than the time in which all goes on when what was away is back. */
+const LONGEST_WAIT = 1000;
 /** A fault that lasts is said again this often, in milliseconds. */
 const SAY_AGAIN = 30_000;
 

@@ -1,13 +1,14 @@
 import { evolve, type State } from '#domain';
 import type { EventLog, Head, StoredRecord } from '#log';
 import type { Clock } from './clock.js';
+import { watchHistory } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { passes } from './retry.js';
 import { placedEvent } from './seal.js';
 
 const FIRST_WAIT = 100;
-const LONGEST_WAIT = 5000;
+const LONGEST_WAIT = 1000;
 
 export interface StandbyOptions {
   readonly log: EventLog;
@@ -42,6 +43,8 @@ export class Standby {
   private readonly over: AbortSignal;
   private readonly failing = new AbortController();
   private trouble: string | undefined;
+  /** What takes the history away. */
+  private cut: string | undefined;
   private lag = 0;
 
   private constructor(
@@ -55,6 +58,10 @@ export class Standby {
     this.loaded = { position: head.position, snapshot };
     this.over = AbortSignal.any([this.closing.signal, signal]);
     void this.follow();
+    void watchHistory(options.log, cluster, options.clock, this.over, (cut) => {
+      if (cut !== undefined && this.cut !== cut) options.logger.error(`the history of '${cluster}': ${cut}`);
+      this.cut = cut;
+    });
   }
 
   /**
@@ -78,12 +85,13 @@ export class Standby {
   }
 
   get status(): StandbyStatus {
+    const trouble = this.trouble ?? this.options.log.trouble ?? this.cut;
     return {
       position: this.head.position,
       lag: this.lag,
       hosts: this.state.hosts.size,
       vms: this.state.vms.size,
-      ...(this.trouble === undefined ? undefined : { trouble: this.trouble }),
+      ...(trouble === undefined ? undefined : { trouble }),
     };
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient, type EventLog } from '#log';
+import { LogError, SaidTrouble, type EventLog } from '#log';
 import { ReadError } from './errors.js';
 import type { Answered, At, Question } from './protocol.js';
 import { Progress, type ReadLogger, type ReadStatus } from './progress.js';
@@ -24,7 +24,8 @@ interface Followed {
 }
 
 const FIRST_WAIT = 200;
-const LONGEST_WAIT = 5000;
+/** Less than the time in which all goes on when what was away is back. */
+const LONGEST_WAIT = 1000;
 
 /**
  * The read side: follows the log of each cluster into temporal tables, and answers about now, then and what
@@ -194,6 +195,7 @@ export class ReadModel {
   private async keepFollowing(cluster: string, followed: Followed): Promise<void> {
     const { signal } = this.stopping;
     const { logger } = this.options;
+    const said = new SaidTrouble();
     let wait = FIRST_WAIT;
     while (!signal.aborted) {
       const begun = followed.status.position;
@@ -207,7 +209,7 @@ export class ReadModel {
           this.set(followed, { state: 'stopped', position: followed.status.position, message });
           return;
         }
-        if (!isTransient(error) || followed.status.state !== 'waiting') {
+        if (said.isNews(message, performance.now())) {
           logger.warn(`the read side of cluster '${cluster}' cannot go on, and tries again: ${message}`, {
             error,
           });
@@ -232,7 +234,7 @@ export class ReadModel {
     if (again !== undefined) await this.desk.forget();
     const base = await thread.call('begin', { cluster, again: again !== undefined });
     const position = again === undefined ? (standing?.position ?? 0) : 0;
-    const goal = (await log.head(cluster)).position;
+    const goal = await this.goal(cluster, base);
     const progress = new Progress(cluster, base, goal, logger);
     this.set(followed, progress.status(position));
     const pump = new Pump(async (records) => {
@@ -246,6 +248,16 @@ export class ReadModel {
         await pump.finish();
     }
     await pump.finish();
+  }
+
+  /** Where the log ends; what is good of a damaged one is taken in up to the damage. */
+  private async goal(cluster: string, base: number): Promise<number> {
+    try {
+      return (await this.options.log.head(cluster)).position;
+    } catch (error) {
+      if (error instanceof LogError && error.code === 'CORRUPT') return base;
+      throw error;
+    }
   }
 
   /** Why what was taken in is not of this log; undefined when it is. */

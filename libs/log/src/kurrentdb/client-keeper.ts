@@ -40,6 +40,8 @@ export interface KeeperOptions {
 
 /** A sign of life may take so long, in milliseconds: then somebody else is looked for. */
 const beatWithin = 1000;
+/** How often a node is looked for while the answers before are still waited for, in milliseconds. */
+const askAgainEvery = 300;
 /** The longest pause of a search, in milliseconds: a server that is back must not wait for us. */
 const longestPause = 400;
 /** How often it is asked what is in the way, while there is something, in milliseconds. */
@@ -206,29 +208,33 @@ export class ClientKeeper {
    */
   async #findNode(): Promise<Node> {
     const { timeout } = this.options;
-    const { signal } = this.#closing;
-    const over = performance.now() + timeout;
-    let found = false;
-    const again = async (): Promise<Node> => {
-      for (;;) {
+    const over = this.#closing.signal;
+    const until = performance.now() + timeout;
+    return new Promise((resolve, reject) => {
+      let found = false;
+      let asked = 0;
+      const ask = async (askFor: number): Promise<void> => {
+        asked += 1;
         try {
-          return await findNode(this.address, this.calls, beatWithin);
+          resolve(await findNode(this.address, this.calls, askFor));
+          found = true;
         } catch (error) {
           this.#why = failureOf(error).why;
-          if (found || signal.aborted || performance.now() >= over) throw error;
+          this.#wake();
+          asked -= 1;
+          if (asked === 0 && (over.aborted || performance.now() >= until)) reject(error as Error);
         }
-        this.#wake();
-        await sleep(longestPause / 2, signal);
-      }
-    };
-    const patiently = findNode(this.address, this.calls, timeout);
-    try {
-      return await Promise.any([patiently, again()]);
-    } catch (error) {
-      throw (error as AggregateError).errors[0];
-    } finally {
-      found = true;
-    }
+      };
+      void ask(timeout);
+      void (async () => {
+        do {
+          void ask(beatWithin);
+          await sleep(askAgainEvery, over);
+        } while (!found && !over.aborted && performance.now() < until);
+        // The last of them fails when its time is over, if not before.
+        if (asked === 0 && !found) void ask(beatWithin);
+      })();
+    });
   }
 
   /** Whether the client in use is at that node, and gives a sign of life. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { emptyHead, type Head } from '../chain.js';
 import type { LogError } from '../errors.js';
@@ -7,6 +8,7 @@ import { verifyStream } from '../verify.js';
 import { DoubleStorage } from './double-storage.js';
 import { KurrentDouble, type AppendFault, type DoubleOptions, type ReadFault } from './double.js';
 import { KurrentLog, type KurrentLogOptions } from './kurrent-log.js';
+import { strangePrefix } from './remove-streams.js';
 import { StreamNames } from './stream-names.js';
 
 const streamName = (cluster: string): string => new StreamNames().log(cluster);
@@ -343,6 +345,104 @@ describe('another history', () => {
     const late = sampleDecisions(head);
     await expect(log.append(stream, 5, late)).rejects.toMatchObject({ code: 'WRONG_POSITION', position: 5 });
     expect(await verifyStream(log, stream)).toMatchObject({ ok: true, events: 5 });
+  });
+});
+
+describe('a history that is cut', () => {
+  const name = streamName(stream);
+
+  test.each([
+    [{ $maxCount: 2 }, 'vfCluster-c1 has $maxCount 2 in its metadata'],
+    [{ $maxCount: 1_000_000 }, 'has $maxCount 1000000'],
+    [{ $maxAge: 3600 }, 'has $maxAge 3600'],
+    [{ $tb: 2 }, 'has $tb 2'],
+    [{ $tb: 1, $maxAge: 60 }, 'has $maxAge 60 and $tb 1'],
+  ])('by %j is told, with how it is taken back; then it is whole again', async (values, why) => {
+    const double = await start();
+    const log = await open(double);
+    const all = await add(log, { decisions: 3 });
+    const rights = { $acl: { $w: ['vf'] } };
+    double.storage.setMetadata(name, { ...rights, ...values });
+    const told = await log.incomplete(stream);
+    expect(told).toContain(why);
+    expect(told).toMatch(/Write the metadata again without \$/);
+    double.storage.setMetadata(name, rights);
+    expect(await log.incomplete(stream)).toBeUndefined();
+    expect(await collect(log.read(stream, 1))).toEqual(all);
+  });
+
+  test('by a deletion is told, also when something was written after it, and can be taken back', async () => {
+    const double = await start();
+    const log = await open(double);
+    const all = await add(log, { decisions: 3 });
+    const next = sampleDecisions({ position: 3, hash: all[2]!.hash });
+    double.storage.delete(name);
+    expect(await log.incomplete(stream)).toMatch(/vfCluster-c1 was deleted .* without \$tb/);
+    // Who has just written knows where it stands, and goes on there.
+    await log.append(stream, 3, next);
+    expect(await log.incomplete(stream)).toContain('has $tb 3');
+    double.storage.setMetadata(name, {});
+    expect(await log.incomplete(stream)).toBeUndefined();
+    expect(await collect(log.read(stream, 1, { verify: emptyHead(stream) }))).toEqual([
+      ...all,
+      ...next.flat(),
+    ]);
+  });
+
+  test('for good is told as that', async () => {
+    const double = await start();
+    const log = await open(double);
+    await add(log, { decisions: 3 });
+    double.storage.tamper(name, (events) => events.slice(2));
+    expect(await log.incomplete(stream)).toMatch(/begins at event 2: .*backup/);
+    double.storage.delete(name, 'tombstoned');
+    await expect(log.incomplete(stream)).rejects.toMatchObject({ code: 'CORRUPT' });
+  });
+});
+
+describe('one server, many owners', () => {
+  test('what is strange in one stream, and what strangers put into the list, is no trouble of the others', async () => {
+    const double = await start();
+    const log = await open(double);
+    await add(log, {}, 'good');
+    await add(log, {}, 'strange');
+    await add(log, {}, 'deleted');
+    const event = (data: unknown): Parameters<DoubleStorage['append']>[2] => [
+      {
+        id: randomUUID(),
+        type: 'Theirs',
+        contentType: 'application/json',
+        data: Buffer.from(JSON.stringify(data)),
+        metadata: new Uint8Array(),
+      },
+    ];
+    double.storage.append(streamName('strange'), 'any', event({ by: 'a stranger' }));
+    double.storage.delete(streamName('deleted'), 'tombstoned');
+    for (const data of [
+      { cluster: '../x y' },
+      { cluster: 'x'.repeat(65) },
+      { cluster: 7 },
+      'text',
+      { cluster: 'empty' },
+    ])
+      double.storage.append('vfClusters', 'any', event(data));
+    const other = await open(double);
+    expect(await other.streams()).toEqual(['deleted', 'good', 'strange']);
+    await expect(other.head('strange')).rejects.toMatchObject({ code: 'CORRUPT', position: 2 });
+    await expect(other.head('deleted')).rejects.toMatchObject({ code: 'CORRUPT' });
+    await add(other, { data: 'goes on' }, 'good');
+    expect((await other.head('good')).position).toBe(2);
+  });
+
+  test('a suite of tests has streams of its own, which no scheduler finds', async () => {
+    const double = await start();
+    const prefix = strangePrefix();
+    await add(await open(double, { prefix }), {}, 'theirs');
+    const log = await open(double);
+    expect(await log.streams()).toEqual([]);
+    await add(log);
+    expect(await log.streams()).toEqual([stream]);
+    expect(double.storage.names().filter((one) => one.startsWith(prefix))).toHaveLength(2);
   });
 });
 

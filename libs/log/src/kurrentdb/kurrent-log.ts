@@ -218,13 +218,17 @@ export class KurrentLog implements EventLog {
       // Who may not read them still sees what they have done.
       if (!(error instanceof LogError) || error.code !== 'NOT_ALLOWED') throw error;
     }
-    const begun = this.#begun.has(stream);
     const page = await this.#connection.page(name, { from: 'start', count: 1 });
-    const first = page?.events[0]?.event?.revision;
-    if (first === 0n || (first === undefined && !begun)) return undefined;
-    return first === undefined
-      ? `the stream ${name} is gone: restore the database from a backup taken before`
-      : `the stream ${name} begins at event ${first}: what was before was taken away for good. Restore the database from a backup taken before`;
+    const [first] = page?.events ?? [];
+    if (first === undefined) {
+      if (!this.#begun.has(stream)) return undefined;
+      return `the stream ${name} is gone: restore the database from a backup taken before`;
+    }
+    if (positionOf(first) > 1) {
+      return `the stream ${name} begins at event ${positionOf(first) - 1}: what was before was taken away for good. Restore the database from a backup taken before`;
+    }
+    const { damage } = this.#take(stream, [first], { next: 1, head: emptyHead(stream), inputs: false });
+    return damage instanceof LogError ? damage.message : undefined;
   }
 
   /** Sees whether a stream has a record. What is wrong with it is for those who want to read it. */

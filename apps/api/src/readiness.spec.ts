@@ -1,0 +1,47 @@
+import { describe, expect, test } from '@jest/globals';
+import type { ClusterStatus } from '#pipeline';
+import { readiness } from './readiness.js';
+
+const numbers = { position: 1, durable: 1, unrelayed: 0, inputSequence: 1 };
+const led: ClusterStatus = { role: 'leader', ...numbers };
+const stoodBy: ClusterStatus = { role: 'standby', position: 1, lag: 0, hosts: 0, vms: 0 };
+const full: ClusterStatus = { role: 'leader', ...numbers, trouble: 'no room' };
+const damaged: ClusterStatus = { role: 'failed', message: 'damaged at position 5', final: true };
+const opening: ClusterStatus = { role: 'opening' };
+
+describe('readiness', () => {
+  test.each<[string, Record<string, ClusterStatus>, boolean, string, Record<string, string>]>([
+    ['one that is led', { a: led }, true, 'ok', {}],
+    ['one led and one stood by for', { a: led, b: stoodBy }, true, 'ok', {}],
+    ['one in trouble of two', { a: led, b: full }, true, 'degraded', { b: 'no room' }],
+    [
+      'one damaged and one just opened of three',
+      { a: damaged, b: opening, c: stoodBy },
+      true,
+      'degraded',
+      { a: 'damaged at position 5', b: 'it is being opened' },
+    ],
+    ['the only one in trouble', { a: full }, true, 'unavailable', { a: 'no room' }],
+    [
+      'all in trouble',
+      { a: full, b: damaged },
+      true,
+      'unavailable',
+      { a: 'no room', b: 'damaged at position 5' },
+    ],
+    ['NATS away', { a: led, b: led }, false, 'unavailable', {}],
+    ['no cluster at all', {}, true, 'unavailable', {}],
+  ])('of %s', (_, clusters, connected, status, troubled) => {
+    expect(readiness(new Map(Object.entries(clusters)), connected)).toEqual({ status, troubled });
+  });
+
+  test('of one that is asked for', () => {
+    const clusters = new Map(Object.entries({ a: led, b: damaged }));
+    expect(readiness(clusters, true, 'a')).toEqual({ status: 'ok', troubled: {} });
+    expect(readiness(clusters, true, 'b')).toEqual({
+      status: 'unavailable',
+      troubled: { b: 'damaged at position 5' },
+    });
+    expect(readiness(clusters, false, 'a').status).toBe('unavailable');
+  });
+});
