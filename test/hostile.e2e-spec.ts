@@ -5,7 +5,6 @@ import { natsServersBelow, Programs, type Program } from './support/programs.js'
 import { RawNats } from './support/raw-nats.js';
 import { until } from './support/until.js';
 
-
 /** A message that cannot be taken, and what is said of it. */
 interface Hostile {
   readonly name: string;

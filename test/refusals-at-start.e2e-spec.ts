@@ -11,7 +11,6 @@ import { hostReported, vmStart } from './support/inputs.js';
 import { NatsClient } from './support/nats-client.js';
 import { freePort, natsServersBelow, Programs, type ProgramName, type Settings } from './support/programs.js';
 
-
 const programs = new Programs();
 const listeners: Server[] = [];
 const others: ChildProcess[] = [];

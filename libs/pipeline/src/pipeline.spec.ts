@@ -996,6 +996,7 @@ describe('the pipeline over memory ports', () => {
       const within = async (what: string, seconds: number, holds: () => boolean): Promise<void> => {
         const until = world.clock.now() + seconds * 1000;
         await world.until(what, () => {
+          world.clock.advance(100);
           if (world.clock.now() > until)
             throw new Error(`not within ${seconds} s: ${what}; ${trouble(leader)}`);
           return holds();

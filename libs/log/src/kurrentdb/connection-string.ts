@@ -29,7 +29,7 @@ export interface KurrentAddress {
   /** The user and password in it, decoded. */
   readonly credentials?: { readonly username: string; readonly password: string };
   /** The string for the client, with the secrets, to use that node alone. */
-  urlOf(node: Node, more: Readonly<Record<string, string>>): string;
+  urlOf(node: Node, extra: Readonly<Record<string, string>>): string;
 }
 
 type Check = (value: string) => string | undefined;
@@ -125,8 +125,8 @@ export function readConnectionString(text: string): KurrentAddress {
     search: discover !== '' ? 'dns' : hosts.length > 1 ? 'nodes' : 'none',
     tls,
     credentials,
-    urlOf: ({ host, port }, more) => {
-      const all = [...new Map([...values, ...Object.entries(more)])].map((pair) => pair.join('='));
+    urlOf: ({ host, port }, extra) => {
+      const all = [...new Map([...values, ...Object.entries(extra)])].map((pair) => pair.join('='));
       return `kurrentdb://${user === undefined ? '' : `${user}@`}${host}:${port}?${all.join('&')}`;
     },
   };
