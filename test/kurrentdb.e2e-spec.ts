@@ -1,12 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { KurrentLog, verifyStream, type StoredRecord } from '#log';
 import { hostReported, vmStart, type Input } from './support/inputs.js';
 import { Ledger } from './support/ledger.js';
 import { differences } from './support/log-file.js';
+import { KurrentDoubleProcess } from './support/kurrent-double.js';
 import { isOutcome, NatsClient, type Relayed } from './support/nats-client.js';
 import { freePort, Programs } from './support/programs.js';
 import { Random } from './support/random.js';
@@ -18,34 +15,9 @@ const REQUESTS = 60;
 /** Fewer than the requests ask for: some are refused. */
 const VFS = 48;
 
-/** A program that plays a KurrentDB server, in a process of its own. */
-class DoubleProcess {
-  private constructor(
-    readonly url: string,
-    private readonly child: ChildProcess,
-  ) {}
-
-  static async start(): Promise<DoubleProcess> {
-    const main = join(import.meta.dirname, '../dist/libs/log/src/kurrentdb/double-process.js');
-    const child = spawn(process.execPath, [main], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const [line] = (await once(createInterface({ input: child.stdout! }), 'line')) as [string];
-    return new DoubleProcess((JSON.parse(line) as { url: string }).url, child);
-  }
-
-  fail(kind: string, fault: string, times = 1): void {
-    this.child.stdin!.write(`${JSON.stringify({ kind, fault, times })}\n`);
-  }
-
-  async end(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    this.child.kill('SIGKILL');
-    await once(this.child, 'exit');
-  }
-}
-
 const random = Random.seeded('kurrentdb');
 const programs = new Programs();
-let double: DoubleProcess;
+let double: KurrentDoubleProcess;
 afterAll(async () => {
   await programs.end();
   await double?.end();
@@ -61,7 +33,7 @@ describe(`a standalone on KurrentDB (the double) is killed ${KILLS} times under 
   const errors: string[] = [];
 
   beforeAll(async () => {
-    double = await DoubleProcess.start();
+    double = await KurrentDoubleProcess.start();
     const settings = {
       VF_DATA_DIR: await programs.directory(),
       VF_NATS_PORT: String(await freePort()),
@@ -82,7 +54,8 @@ describe(`a standalone on KurrentDB (the double) is killed ${KILLS} times under 
     };
     for (let kills = 0; kills < KILLS; kills++) {
       // Some appends are in without the allocator's knowing, some are not; then it dies in the middle.
-      double.fail('append', random.pick(['commit-then-drop', 'drop', 'too-busy', 'commit-then-end']), 2);
+      const fault = random.pick(['commit-then-drop', 'drop', 'too-busy', 'commit-then-end']);
+      await double.tell({ kind: 'append', fault, times: 2 });
       const publishing = publish();
       const { length } = requests;
       await until('some of it decided', async () => {
@@ -150,7 +123,8 @@ describe(`a standalone on KurrentDB (the double) is killed ${KILLS} times under 
     const program = await programs.start('standalone', settings);
     const { nats } = await program.ready();
     const client = await NatsClient.connect(nats);
-    for (const kind of ['append', 'read', 'subscription']) double.fail(kind, 'silent', 1000);
+    for (const kind of ['append', 'read', 'subscription'])
+      await double.tell({ kind, fault: 'silent', times: 1000 });
     await client.publishUntilStored(vmStart('vm-silent'));
     await until(
       'the leader has an append under way',

@@ -498,6 +498,7 @@ export class ClusterLeader {
         if (signal.aborted || appends !== this.appends) continue;
         if (position > durable) this.fail(LogError.wrongPosition(this.cluster, durable, position));
         if (position < durable) {
+          this.cut = await log.incomplete(this.cluster);
           const why = `the log of '${this.cluster}' ends at position ${position}, and ${durable} was in it: its end was taken away. Restore it from a backup`;
           this.unseen = { since: clock.now() - LOOK_IN_VAIN, why };
         }
