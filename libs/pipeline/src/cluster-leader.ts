@@ -229,12 +229,16 @@ export class ClusterLeader {
   startClocks(): void {
     this.ticking ??= this.tick();
     void this.watchLog();
-    const { log, clock, logger } = this.options;
+    const { log, clock } = this.options;
     const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
-    void watchHistory(log, this.cluster, clock, signal, (cut) => {
-      if (cut !== undefined && this.cut !== cut) logger.error(`the history of '${this.cluster}': ${cut}`);
-      this.cut = cut;
-    });
+    void watchHistory(log, this.cluster, clock, signal, (cut) => this.noteHistory(cut));
+  }
+
+  /** @param cut what takes the history away. */
+  private noteHistory(cut: string | undefined): void {
+    if (cut !== undefined && this.cut !== cut)
+      this.options.logger.error(`the history of '${this.cluster}': ${cut}`);
+    this.cut = cut;
   }
 
   /**
@@ -498,7 +502,7 @@ export class ClusterLeader {
         if (signal.aborted || appends !== this.appends) continue;
         if (position > durable) this.fail(LogError.wrongPosition(this.cluster, durable, position));
         if (position < durable) {
-          this.cut = await log.incomplete(this.cluster);
+          this.noteHistory(await log.incomplete(this.cluster));
           const why = `the log of '${this.cluster}' ends at position ${position}, and ${durable} was in it: its end was taken away. Restore it from a backup`;
           this.unseen = { since: clock.now() - LOOK_IN_VAIN, why };
         }
