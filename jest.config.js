@@ -32,14 +32,14 @@ const shared = {
     ],
   },
   testEnvironment: 'node',
-  // Against what hangs, and not a measure of speed: machines are shared, and 5 s are short on one that is busy.
-  testTimeout: 60_000,
 };
 
 export default {
   // By itself jest leaves a core for a developer's other work; most of these tests wait for servers rather than compute.
   maxWorkers: '100%',
   coverageProvider: 'v8',
+  // Against what hangs, and not a measure of speed: machines are shared, and 5 s are short on one that is busy.
+  testTimeout: 60_000,
   projects: [
     { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'] },
     { ...shared, displayName: 'int', testMatch: ['**/*.int-spec.ts'] },

@@ -13,6 +13,7 @@ const PROGRAMS = {
   allocator: 'dist/apps/allocator/src/main.js',
   vfctl: 'dist/apps/vfctl/src/main.js',
   demo: 'dist/apps/demo/src/main.js',
+  'log-copy': 'dist/apps/log-copy/src/main.js',
   bench: 'dist/test/bench/main.js',
   soak: 'dist/test/bench/soak.js',
   mutants: 'dist/test/mutants/main.js',

@@ -1,5 +1,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { health, untilHealth } from './support/conversation.js';
 import { hostReported, input, vmStart } from './support/inputs.js';
 import { KurrentDoubleProcess } from './support/kurrent-double.js';
@@ -189,6 +192,36 @@ describe('a standalone on KurrentDB (the double)', () => {
     const refused = await programs.start('standalone', { VF_EVENT_LOG: double.url, VF_CLUSTERS: 'c1' });
     expect((await refused.exit(60_000)).code).toBe(1);
     expect(refused.stderr).toMatch(/^vf-scheduler: the log of 'c1' is damaged at position \d/m);
+
+    // The way out that the how-to gives: a copy without the stranger's event, beside the old one. No decision is lost.
+    const copy = `${double.url}&streamPrefix=vf2`;
+    const main = join(import.meta.dirname, '../dist/apps/log-copy/src/main.js');
+    const run = promisify(execFile);
+    await expect(run(process.execPath, [main, double.url, copy])).rejects.toMatchObject({ code: 1 });
+    const args = [
+      main,
+      double.url,
+      copy,
+      '--up-to-damage',
+      '--cluster',
+      'default',
+      '--cluster',
+      'c1',
+      '--cluster',
+      'c3',
+    ];
+    const { stdout } = await run(process.execPath, args);
+    expect(stdout).toMatch(/^c1: \d events copied, up to position 3, hash/m);
+    const mended = await standalone(copy, { VF_DATA_DIR: dataDir });
+    expect((await fetch(`${mended.http}/health/ready?cluster=c1`)).status).toBe(200);
+    const stop = input('VmStopped', { vmId: 'vm-1' }, { cluster: 'c1' });
+    await mended.client.publishUntilStored(stop);
+    expect(await mended.client.outcome(stop.event.id, 'c1')).toMatchObject({
+      type: 'VmStopped',
+      position: '5',
+    });
+    await mended.client.close();
+    await mended.program.stop();
   }, 120_000);
 
   test.each([

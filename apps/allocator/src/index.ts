@@ -1,5 +1,6 @@
 export { AllocatorModule } from './allocator.module.js';
 export { BatchStrategy, INPUT_BATCH } from './batch-strategy.js';
 export { createLog, logWarnings, nestLogger, pipelineLogger } from './logging.js';
+export { openEventLog } from './parts.js';
 export { runProcess } from './run.js';
 export { startService, type Service } from './service.js';

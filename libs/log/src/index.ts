@@ -1,5 +1,6 @@
 export * from './canonical-json.js';
 export * from './chain.js';
+export * from './copy.js';
 export * from './errors.js';
 export * from './event-log.js';
 export {

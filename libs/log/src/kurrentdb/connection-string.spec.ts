@@ -52,6 +52,7 @@ describe('a connection string', () => {
     ['kurrentdb://user:hunter2@a?tls', 'tls is not a name and a value'],
     ['kurrentdb://user:hunter2@a?tls=true&tls=false', 'twice'],
     ['kurrentdb://user:hunter2@a?tls=true?x', 'a second ?'],
+    ['kurrentdb://user:hunter2@a?streamPrefix=a-b', 'streamPrefix is 1 to 32 of'],
     ['kurrentdb://user:hunter2@a?keepAliveInterval=5', 'from 10000'],
     ['kurrentdb://user:hunter2@a?nodePreference=follower', 'anything but leader'],
     ['kurrentdb://user:hunter2@a?throwOnAppendFailure=false', 'anything but true'],

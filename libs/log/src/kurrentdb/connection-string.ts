@@ -26,6 +26,8 @@ export interface KurrentAddress {
     readonly cert?: Buffer;
     readonly key?: Buffer;
   };
+  /** What the names of the streams begin with; undefined: as by default. */
+  readonly streamPrefix?: string;
   /** The user and password in it, decoded. */
   readonly credentials?: { readonly username: string; readonly password: string };
   /** The string for the client, with the secrets, to use that node alone. */
@@ -44,6 +46,8 @@ const only =
   (wanted: string, why: string): Check =>
   (value) =>
     value === wanted ? undefined : `cannot be anything but ${wanted}: ${why}`;
+const prefix: Check = (value) =>
+  /^[A-Za-z0-9_]{1,32}$/.test(value) ? undefined : 'is 1 to 32 of A-Z a-z 0-9 _';
 const any: Check = () => undefined;
 const file: Check = (value) => {
   const path = resolve(decodeURIComponent(value));
@@ -62,6 +66,7 @@ const parameters: Readonly<Record<string, readonly [name: string, check: Check]>
   tlscafile: ['tlsCAFile', file],
   usercertfile: ['userCertFile', file],
   userkeyfile: ['userKeyFile', file],
+  streamprefix: ['streamPrefix', prefix],
   connectionname: ['connectionName', any],
   maxdiscoverattempts: ['maxDiscoverAttempts', whole],
   discoveryinterval: ['discoveryInterval', whole],
@@ -103,6 +108,9 @@ export function readConnectionString(text: string): KurrentAddress {
     throw bad('userCertFile and userKeyFile go together: set both or none');
   }
   const values = new Map(pairs);
+  // It is ours: the client does not know it.
+  const streamPrefix = values.get('streamPrefix');
+  values.delete('streamPrefix');
   const pem = (name: string): Buffer | undefined => {
     const path = values.get(name);
     return path === undefined ? undefined : readFileSync(resolve(decodeURIComponent(path)));
@@ -124,6 +132,7 @@ export function readConnectionString(text: string): KurrentAddress {
     }),
     search: discover !== '' ? 'dns' : hosts.length > 1 ? 'nodes' : 'none',
     tls,
+    streamPrefix,
     credentials,
     urlOf: ({ host, port }, extra) => {
       const all = [...new Map([...values, ...Object.entries(extra)])].map((pair) => pair.join('='));

@@ -4,7 +4,7 @@ import { LogError } from '../errors.js';
 import { ClientKeeper, type UsedClient } from './client-keeper.js';
 import { readConnectionString, type KurrentAddress } from './connection-string.js';
 import { failureOf, logErrorOf, NoAnswer, Replaced, type Failure } from './failures.js';
-import type { StreamNames } from './stream-names.js';
+import { StreamNames } from './stream-names.js';
 import { sleep, within } from './waiting.js';
 
 /** Times are in milliseconds. */
@@ -98,8 +98,9 @@ export class KurrentConnection {
    * @throws LogError `NOT_ALLOWED` for a connection string that is wrong, and for TLS that does not fit;
    *   `UNAVAILABLE` when no server answers.
    */
-  static async open(url: string, names: StreamNames, options: KurrentLogOptions): Promise<KurrentConnection> {
+  static async open(url: string, options: KurrentLogOptions): Promise<KurrentConnection> {
     const address = readConnectionString(url);
+    const names = new StreamNames(options.prefix ?? address.streamPrefix);
     // Loaded for those who use it only: it brings a native addon.
     const library = await import('@kurrent/kurrentdb-client');
     const { NodeCalls } = await import('./node-calls.js');

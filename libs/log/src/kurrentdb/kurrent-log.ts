@@ -10,7 +10,6 @@ import { failureOf, logErrorOf } from './failures.js';
 import { LiveEvents } from './live-events.js';
 import { batches, positionOf, recordOf, type Batch } from './record-form.js';
 import { SnapshotStore } from './snapshot-store.js';
-import { StreamNames } from './stream-names.js';
 import { cutBy, protectedFor } from './stream-settings.js';
 import { unlessAborted } from './waiting.js';
 
@@ -69,8 +68,7 @@ export class KurrentLog implements EventLog {
    *   not fit, at once; `UNAVAILABLE` when no server answers.
    */
   static async open(url: string, options: KurrentLogOptions = {}): Promise<KurrentLog> {
-    const names = new StreamNames(options.prefix);
-    const connection = await KurrentConnection.open(url, names, options);
+    const connection = await KurrentConnection.open(url, options);
     const log = new KurrentLog(connection, options.onNotice);
     try {
       // Whether we may read.
