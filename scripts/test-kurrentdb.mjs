@@ -1,6 +1,9 @@
 /**
- * `npm run test:kurrentdb`: the conformance suite of the log against a real KurrentDB. The server is the one that KURRENTDB_URL names;
- * else one that docker compose starts for it and removes again. Where there is neither, nothing was tested, and that is a failure.
+ * `npm run test:kurrentdb`: the tests of the log against a real KurrentDB. The server is the one that KURRENTDB_URL names; else one that
+ * docker compose starts for it and removes again. Where there is neither, nothing was tested, and that is a failure.
+ *
+ * The tests write to streams of their own, which no scheduler reads, and delete them at the end. Where KURRENTDB_CONTROL names a command it
+ * is called with `start`, `stop`, `kill`, `freeze` and `thaw`, to see the log go on after each; `start` returns when the server was started.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -23,14 +26,20 @@ const runTests = (url) =>
       'int',
       '--testNamePattern',
       'KURRENTDB_URL',
+      // Each of them has the server to itself.
+      '--runInBand',
       '--',
-      'libs/log/src/kurrentdb/kurrent-log',
+      'libs/log/src/kurrentdb/kurrent-(log|recovery)',
     ],
     { cwd: root, stdio: 'inherit', env: { ...process.env, KURRENTDB_URL: url } },
   ).status ?? 1;
 
 const given = process.env.KURRENTDB_URL;
 if (given) {
+  if (!process.env.KURRENTDB_CONTROL)
+    say(
+      'KURRENTDB_CONTROL names no command that stops and freezes that server: what it does then is not tested',
+    );
   process.exitCode = runTests(given);
 } else if (spawnSync('docker', ['compose', 'version'], { stdio: 'ignore' }).status !== 0) {
   say(

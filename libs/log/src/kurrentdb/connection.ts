@@ -27,8 +27,8 @@ export interface KurrentLogOptions {
   readonly credentials?: { readonly username: string; readonly password: string };
   /** Ends the opening. */
   readonly signal?: AbortSignal;
-  /** What the names of the streams begin with. Default: `vf`. A suite of tests has its own, to be nobody's log. */
-  readonly prefix?: string;
+  /** What its streams are called. By default as the connection string says, which is as all schedulers do. */
+  readonly names?: StreamNames;
   /** Told of what an operator should know and nobody else says. */
   readonly onNotice?: (sentence: string) => void;
 }
@@ -100,7 +100,7 @@ export class KurrentConnection {
    */
   static async open(url: string, options: KurrentLogOptions): Promise<KurrentConnection> {
     const address = readConnectionString(url);
-    const names = new StreamNames(options.prefix ?? address.streamPrefix);
+    const names = options.names ?? new StreamNames(address.streamPrefix);
     // Loaded for those who use it only: it brings a native addon.
     const library = await import('@kurrent/kurrentdb-client');
     const { NodeCalls } = await import('./node-calls.js');

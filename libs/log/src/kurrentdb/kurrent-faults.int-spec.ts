@@ -8,7 +8,7 @@ import { verifyStream } from '../verify.js';
 import { DoubleStorage } from './double-storage.js';
 import { KurrentDouble, type AppendFault, type DoubleOptions, type ReadFault } from './double.js';
 import { KurrentLog, type KurrentLogOptions } from './kurrent-log.js';
-import { strangePrefix } from './remove-streams.js';
+import { guestStreams, removeGuestStreams } from './guest-streams.js';
 import { StreamNames } from './stream-names.js';
 
 const streamName = (cluster: string): string => new StreamNames().log(cluster);
@@ -434,15 +434,25 @@ describe('one server, many owners', () => {
     expect((await other.head('good')).position).toBe(2);
   });
 
-  test('a suite of tests has streams of its own, which no scheduler finds', async () => {
+  test('a suite of tests has streams of its own, which no scheduler finds, and takes them away', async () => {
     const double = await start();
-    const prefix = strangePrefix();
-    await add(await open(double, { prefix }), {}, 'theirs');
+    const names = guestStreams();
+    const guest = await open(double, { names });
+    await add(guest, {}, 'theirs');
+    await guest.saveSnapshot('beside', { position: 1, hash: 'a', version: '1', state: '{}' });
     const log = await open(double);
     expect(await log.streams()).toEqual([]);
     await add(log);
     expect(await log.streams()).toEqual([stream]);
-    expect(double.storage.names().filter((one) => one.startsWith(prefix))).toHaveLength(2);
+    expect(double.storage.names().filter((one) => one.startsWith('vfTest'))).toHaveLength(3);
+    await removeGuestStreams(double.url(), names);
+    // What is left is said of streams that are gone.
+    expect(double.storage.names().filter((one) => !one.startsWith('$$'))).toEqual([
+      'vfClusters',
+      streamName(stream),
+    ]);
+    await expect(removeGuestStreams(double.url(), new StreamNames())).rejects.toThrow("is not a suite's");
+    expect(await collect(log.read(stream, 1))).toHaveLength(1);
   });
 });
 

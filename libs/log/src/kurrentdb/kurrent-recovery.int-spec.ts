@@ -19,7 +19,8 @@ import { collect, headAfter, sampleDecisions } from '../sample-records.js';
 import { DoubleStorage } from './double-storage.js';
 import { KurrentDouble } from './double.js';
 import { KurrentLog } from './kurrent-log.js';
-import { removeStreams, strangePrefix } from './remove-streams.js';
+import { guestStreams, removeGuestStreams } from './guest-streams.js';
+import type { StreamNames } from './stream-names.js';
 
 /** Longer than the client looks for a server at its first use. */
 const away = 12_000;
@@ -153,13 +154,13 @@ class Users {
   }
 }
 
-type Scenario = (server: Server, prefix: string) => Promise<{ log: KurrentLog; late: number[] }>;
+type Scenario = (server: Server, names?: StreamNames) => Promise<{ log: KurrentLog; late: number[] }>;
 
 /** A log that is in use while the server goes and comes back. */
 const inUse =
   (...faults: readonly ((server: Server) => Promise<number>)[]): Scenario =>
-  async (server, prefix) => {
-    const log = await KurrentLog.open(server.url, { prefix });
+  async (server, names) => {
+    const log = await KurrentLog.open(server.url, { names });
     const late: number[] = [];
     const users = new Users(log);
     await users.slowest(performance.now());
@@ -176,9 +177,9 @@ const inUse =
 /** A log that is opened while the server is away. */
 const atStart =
   (leave: (server: Server) => Promise<void>, comeBack: (server: Server) => Promise<void>): Scenario =>
-  async (server, prefix) => {
+  async (server, names) => {
     await leave(server);
-    const opening = KurrentLog.open(server.url, { prefix, patience: 60_000 });
+    const opening = KurrentLog.open(server.url, { names, patience: 60_000 });
     opening.catch(() => undefined);
     await wait(away);
     await comeBack(server);
@@ -234,7 +235,7 @@ describe('the double, with the times of the client itself', () => {
   // Most of the time is waiting: all at once.
   beforeAll(() => {
     for (const [name, scenario] of Object.entries(scenarios)) {
-      const result = doubleServer().then((server) => scenario(server, 'vf'));
+      const result = doubleServer().then((server) => scenario(server));
       result.catch(() => undefined);
       results.set(name, result);
     }
@@ -396,13 +397,14 @@ describe('a real server', () => {
     test.todo('not run: KURRENTDB_URL and KURRENTDB_CONTROL name no server that can be stopped');
     return;
   }
-  const prefix = strangePrefix();
-  afterAll(() => removeStreams(url, prefix));
+  const names = guestStreams();
+  afterAll(() => removeGuestStreams(url, names), 60_000);
 
   test.each(Object.entries(scenarios))(
     `KURRENTDB_URL: a server that is %s: the log goes on within ${soon} ms of its being back`,
     async (_, scenario) => {
-      const { log, late } = await scenario(realServer(url, control), prefix);
+      const { log, late } = await scenario(realServer(url, control), names);
+      process.stderr.write(`a real server: goes on after ${late.map(Math.round).join(', ')} ms\n`);
       await log.close();
       expect(late.filter((milliseconds) => milliseconds > soon)).toEqual([]);
     },

@@ -2,18 +2,30 @@
 export class StreamNames {
   /** Where the names of the clusters are. */
   readonly index: string;
+  readonly #named = new Set<string>();
 
   constructor(private readonly prefix = 'vf') {
-    this.index = `${prefix}Clusters`;
+    this.index = this.#name('Clusters');
   }
 
   /** The log of a cluster. */
   log(cluster: string): string {
-    return `${this.prefix}Cluster-${cluster}`;
+    return this.#name(`Cluster-${cluster}`);
   }
 
   /** The snapshots of a cluster. */
   snapshots(cluster: string): string {
-    return `${this.prefix}Snapshot-${cluster}`;
+    return this.#name(`Snapshot-${cluster}`);
+  }
+
+  /** All that were named so far: what a suite of tests takes away again. */
+  get named(): ReadonlySet<string> {
+    return this.#named;
+  }
+
+  #name(rest: string): string {
+    const name = this.prefix + rest;
+    this.#named.add(name);
+    return name;
   }
 }
