@@ -3,7 +3,7 @@
  * copy of the sources, runs the tests that are to find it, and says which test did. Exit code 1 when one
  * survives or is stale.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,10 +28,26 @@ const { values } = parseArgs({
   options: { only: { type: 'string', default: '' }, parallel: { type: 'string', default: '2' } },
 });
 
+const COMPILER_OPTIONS = ['tsconfig.json', 'tsconfig.build.json'];
+
+/** Compiles a copy: what threads and processes of the tests run is not the source but what was built from it. */
+function build(place: string): void {
+  const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
+  // A defect need not please the types.
+  const built = spawnSync(
+    process.execPath,
+    [compiler, '-p', 'tsconfig.build.json', '--noEmitOnError', 'false'],
+    {
+      cwd: place,
+    },
+  );
+  if (!existsSync(join(place, 'dist'))) throw new Error(`it cannot be built:\n${built.stdout.toString()}`);
+}
+
 /** A copy of what the tests need, in which a file can be changed. */
 function copySources(): string {
   const place = mkdtempSync(join(tmpdir(), 'vf-mutants-'));
-  for (const name of ['apps', 'libs', 'test', 'docs', 'package.json', 'jest.config.js', 'tsconfig.json'])
+  for (const name of ['apps', 'libs', 'test', 'docs', 'package.json', 'jest.config.js', ...COMPILER_OPTIONS])
     cpSync(join(ROOT, name), join(place, name), { recursive: true });
   for (const name of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])
     cpSync(join(ROOT, name), join(place, name));
@@ -93,6 +109,7 @@ async function judge(place: string, group: MutantGroup, mutant: Mutant): Promise
   const sound = readFileSync(path);
   try {
     writeFileSync(path, plant(ROOT, mutant));
+    if (group.project === 'int') build(place);
     const killer = await runTests(place, group.project, mutant.tests ?? group.tests);
     return killer === undefined ? verdict('survived', 'no test notices it') : verdict('killed', killer);
   } catch (error) {

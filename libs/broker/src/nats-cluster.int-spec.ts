@@ -96,23 +96,3 @@ describe('the relay on three replicas', () => {
     }
   }, 60_000);
 });
-
-test('a stream that was just made takes what is published at once, whichever server it is led by', async () => {
-  const broker = await connectNats({ url: cluster.servers[0]!.url, streams: { replicas: 3 } });
-  try {
-    for (let number = 0; number < 20; number++) {
-      const name = `new-${number}`;
-      await broker.output.create(name, 1);
-      const message = {
-        id: '1',
-        position: 1,
-        subject: `vf.out.${name}.vm.vm-1.VmStopped`,
-        payload: 'event 1',
-      };
-      await broker.output.publish(name, [message]);
-      expect(await broker.output.state(name)).toMatchObject({ lastSequence: 1 });
-    }
-  } finally {
-    await broker.close();
-  }
-}, 60_000);

@@ -9,7 +9,7 @@ import { connectNats, type NatsBroker, type NatsBrokerOptions } from './nats-bro
 import { NatsLink } from './nats-connection.js';
 import { encodedHeaders, encodeHeaders } from './nats-headers.js';
 import { getStoredMessage } from './nats-stored-message.js';
-import { untilHeard } from './nats-streams.js';
+import { untilLed } from './nats-streams.js';
 
 /** Lease times that do not make the tests wait. */
 // Wide enough that a busy machine does not look like a dead holder.
@@ -106,7 +106,7 @@ export async function natsSite(
       const { config } = await streams.info(INPUT_STREAM);
       await streams.delete(INPUT_STREAM);
       await streams.add(config);
-      await untilHeard(link, config);
+      await untilLed(link, INPUT_STREAM);
     },
     purgeOutput: async (cluster) => {
       await streams.purge(outputStream(cluster));

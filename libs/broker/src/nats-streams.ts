@@ -11,8 +11,6 @@ import { ALL_DEAD, ALL_INPUTS, DEAD_STREAM, INPUT_STREAM, outputsOf, outputStrea
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { jetStreamErrorCode, JetStreamErrorCode } from './nats-errors.js';
-import { publishExpecting } from './nats-expecting-publish.js';
-import { encodeHeaders } from './nats-headers.js';
 import { orMissing } from './nats-stored-message.js';
 
 /** Limits of the streams: sizes in bytes, times in milliseconds. */
@@ -124,7 +122,7 @@ export async function ensureStream(link: NatsLink, plan: StreamPlan): Promise<vo
     const made = await link.call(`Making stream ${plan.name}`, () => link.jetStream.streams.add({ ...plan }));
     link.log('info', `Made stream ${plan.name}`);
     await settle(link, plan, made);
-    await untilHeard(link, plan);
+    await untilLed(link, plan.name);
   } catch (error) {
     switch (jetStreamErrorCode(error)) {
       case JetStreamErrorCode.streamNameInUse: {
@@ -145,32 +143,19 @@ export async function ensureStream(link: NatsLink, plan: StreamPlan): Promise<vo
   }
 }
 
-/** For how long a stream that was made may be unheard of, and how often it is asked, in milliseconds. */
-const UNHEARD_OF = 5000;
+/** For how long a stream that was made may have no leader, and how often it is asked, in milliseconds. */
+const LEADERLESS = 5000;
 const ASK_EVERY = 20;
 
 /**
- * Waits until a stream that was just made hears what is published. On three servers it has a leader a moment
- * before the server that we are on knows of it, and until then a publish is answered by nobody (503). What is
- * sent here is meant for another stream, so that it is refused and not stored.
- *
- * @throws BrokerError `UNAVAILABLE`
+ * Waits until a stream that was just made has a leader, which on three servers takes a moment: before, a publish is
+ * answered by nobody (503). Asked by the API, and not by a message: others may listen to its subjects.
  */
-export async function untilHeard(
-  link: NatsLink,
-  { name, subjects }: Pick<StreamPlan, 'name' | 'subjects'>,
-): Promise<void> {
-  const subject = subjects[0]!.replaceAll(/[*>]/g, '-');
-  const headers = encodeHeaders([['Nats-Expected-Stream', `not-${name}`]]);
-  const deadline = performance.now() + UNHEARD_OF;
-  for (;;) {
-    try {
-      await publishExpecting(link, subject, '', headers);
-      return;
-    } catch (error) {
-      if (jetStreamErrorCode(error) !== undefined) return;
-      if (performance.now() >= deadline) throw error;
-    }
+export async function untilLed(link: NatsLink, name: string): Promise<void> {
+  const deadline = performance.now() + LEADERLESS;
+  while (performance.now() < deadline) {
+    const info = await streamInfo(link, name).catch(() => undefined);
+    if (info !== undefined && (info.cluster === undefined || Boolean(info.cluster.leader))) return;
     await wait(ASK_EVERY);
   }
 }

@@ -1,11 +1,10 @@
-import type { Channel } from '@grpc/grpc-js';
 import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { LogError } from '../errors.js';
 import type { KurrentAddress, Node } from './connection-string.js';
 import { failureOf, type Failure } from './failures.js';
 import { findNode } from './find-node.js';
 import { LiveEvents } from './live-events.js';
-import type { NodeCalls } from './node-calls.js';
+import type { Channel, NodeCalls } from './node-calls.js';
 import { obstacleAt, type Obstacle } from './obstacle.js';
 import { sleep, within } from './waiting.js';
 

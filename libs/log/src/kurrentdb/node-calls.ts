@@ -16,6 +16,10 @@ const ofTheClient = createRequire(createRequire(import.meta.url).resolve('@kurre
 const { credentials, Metadata, status } = ofTheClient('@grpc/grpc-js') as typeof grpc;
 
 type Client = { close(): void };
+/** A connection of gRPC. */
+export interface Channel {
+  close(): void;
+}
 type Callback<T> = (error: grpc.ServiceError | null, answer?: T) => void;
 
 /** A node as gossip tells of it. */
@@ -51,7 +55,7 @@ export class NodeCalls {
   }
 
   /** The same on the connection that a client has. */
-  async answersOn(channel: grpc.Channel, timeout: number): Promise<void> {
+  async answersOn(channel: Channel, timeout: number): Promise<void> {
     // Nobody else has it; closing it would close the channel.
     const client = new featuresService.ServerFeaturesClient('', this.#credentials, {
       channelOverride: channel,
