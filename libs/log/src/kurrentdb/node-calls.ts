@@ -58,7 +58,7 @@ export class NodeCalls {
   async answersOn(channel: Channel, timeout: number): Promise<void> {
     // Nobody else has it; closing it would close the channel.
     const client = new featuresService.ServerFeaturesClient('', this.#credentials, {
-      channelOverride: channel,
+      channelOverride: channel as grpc.Channel,
     });
     await answerOf((answer: Callback<unknown>) => client.getSupportedMethods(...question(timeout), answer));
   }
