@@ -735,24 +735,24 @@ const SQLITE: readonly Mutant[] = [
 
 const KURRENTDB: readonly Mutant[] = [
   {
-    name: 'kurrent-reader-that-gave-up-kept',
+    name: 'kurrent-client-that-failed-kept',
     breaks: 'goes on after a restart of the server',
-    file: 'libs/log/src/kurrentdb/failures.ts',
-    find: "return failure('away', !neverSent.test(why), 'broken');",
-    replace: "return failure('away', !neverSent.test(why), type === 'unavailable' ? 'fine' : 'broken');",
-  },
-  {
-    name: 'kurrent-client-taken-before-it-has-read',
-    breaks: 'a client is proven',
-    file: 'libs/log/src/kurrentdb/client-keeper.ts',
-    find: 'await within(proveWithin, this.#prove(client));',
+    file: 'libs/log/src/kurrentdb/connection.ts',
+    find: "if (failure.connection === 'broken') this.keeper.replace(used);",
     replace: '',
   },
   {
-    name: 'kurrent-client-made-while-nothing-answers',
-    breaks: 'a server that comes late',
-    file: 'libs/log/src/kurrentdb/find-node.ts',
-    find: 'await calls.answers(node, askFor);',
+    name: 'kurrent-trouble-of-a-search-that-is-over',
+    breaks: 'ready tells the truth',
+    file: 'libs/log/src/kurrentdb/client-keeper.ts',
+    find: 'if (found) return;',
+    replace: '',
+  },
+  {
+    name: 'kurrent-slow-server-given-up',
+    breaks: 'a server that is slow is used',
+    file: 'libs/log/src/kurrentdb/client-keeper.ts',
+    find: 'void ask(timeout);',
     replace: '',
   },
   {
@@ -777,13 +777,6 @@ const KURRENTDB: readonly Mutant[] = [
     replace: '',
   },
   {
-    name: 'kurrent-connection-of-grpc-shared',
-    breaks: 'goes on after a restart of the server',
-    file: 'libs/log/src/kurrentdb/node-calls.ts',
-    find: "'grpc.use_local_subchannel_pool': 1,",
-    replace: '',
-  },
-  {
     name: 'kurrent-waiting-calls-stay-with-the-client-before',
     breaks: 'goes on after a restart of the server',
     file: 'libs/log/src/kurrentdb/client-keeper.ts',
@@ -802,7 +795,7 @@ const KURRENTDB: readonly Mutant[] = [
     name: 'kurrent-strange-event-ends-the-list-of-clusters',
     breaks: "one cluster's trouble is its own",
     file: 'libs/log/src/kurrentdb/kurrent-log.ts',
-    find: "if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;\n      this.#begun.add(stream);",
+    find: 'if (!(error instanceof LogError) || isTransient(error)) throw error;',
     replace: 'throw error;',
     tests: ['libs/log/src/kurrentdb/kurrent-faults'],
   },

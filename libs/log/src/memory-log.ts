@@ -7,7 +7,7 @@ import type { StoredDecision, StoredRecord } from './record.js';
 /** How an append is made to fail, for tests of what is above the port. */
 export type AppendFault =
   /** Nothing is written. */
-  | { readonly code: 'UNAVAILABLE' | 'FULL' }
+  | { readonly code: 'UNAVAILABLE' | 'FULL' | 'NOT_ALLOWED' }
   /**
    * The first `decisions` of the call are written, all of them by default, and the caller does not learn it.
    */

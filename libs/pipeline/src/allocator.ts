@@ -122,9 +122,17 @@ export class Allocator {
     await broker.prepare(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
-    this.usesDefault = await this.hasBegun(DEFAULT_CLUSTER);
+    const signal = this.stopping.signal;
+    const found = await persist(
+      'asking the log for its clusters',
+      async () => {
+        this.usesDefault = await this.hasBegun(DEFAULT_CLUSTER);
+        return log.streams();
+      },
+      { ...this.options, signal },
+    );
     if (this.mayLead(DEFAULT_CLUSTER) && !this.usesDefault) await broker.output.create(DEFAULT_CLUSTER, 1);
-    const known = new Set([DEFAULT_CLUSTER, ...(await log.streams())]);
+    const known = new Set([DEFAULT_CLUSTER, ...found]);
     for (const cluster of known) this.add(cluster);
     this.watcher = await broker.input.watch(({ sequence, subject }) => this.notice(sequence, subject));
     broker.leases.join(this.options.instance, () => this.ready(), this.stopping.signal);
@@ -137,7 +145,8 @@ export class Allocator {
     try {
       return (await this.options.log.head(cluster)).position > 0;
     } catch (error) {
-      if (error instanceof LogError && error.code === 'CORRUPT') return true;
+      if (error instanceof LogError && (error.code === 'CORRUPT' || error.code === 'NOT_ALLOWED'))
+        return true;
       throw error;
     }
   }
@@ -272,17 +281,25 @@ export class Allocator {
       } catch (error) {
         known = undefined;
         if (signal.aborted) return;
-        const message = error instanceof Error ? error.message : String(error);
         const final = isFinal(error);
+        const message = await this.reasonOf(name, error, final);
         if (said.isNews(message, clock.now()))
           logger[final ? 'error' : 'warn'](`cluster '${name}' is not led: ${message}`, { error });
         this.setStatus(cluster, () => ({ role: 'failed', message, final }));
+        // One that was served for long has failed for the first time.
+        if (clock.now() - begun > LONGEST_LONG_WAIT) failures = 0;
         const [first, longest] = final ? [FIRST_LONG_WAIT, LONGEST_LONG_WAIT] : [FIRST_WAIT, LONGEST_WAIT];
-        const wait = Math.min(first * 2 ** Math.min(failures++, 16), longest);
-        // To load a large log again and again is not worth a tenth of a core.
-        await clock.sleep(final ? Math.max(wait, 10 * (clock.now() - begun)) : wait, signal);
+        await clock.sleep(Math.min(first * 2 ** Math.min(failures++, 16), longest), signal);
       }
     }
+  }
+
+  /** Why a cluster is not led. What takes its history away is why, whatever came of it. */
+  private async reasonOf(name: string, error: unknown, final: boolean): Promise<string> {
+    const message = error instanceof Error ? error.message : String(error);
+    if (!final) return message;
+    const cut = await this.options.log.incomplete(name).catch(() => undefined);
+    return cut ?? message;
   }
 
   /**

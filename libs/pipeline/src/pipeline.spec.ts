@@ -961,6 +961,32 @@ describe('the pipeline over memory ports', () => {
     },
   );
 
+  it('a cluster that was led for hours and fails is tried again as soon as any other', async () => {
+    await begin();
+    const log = world.log;
+    const allocator = world.allocator({ log });
+    await started(allocator);
+    await world.publish('HostReported', report(1));
+    await world.until('registered', () => world.types().length === 1);
+    world.clock.jump(36_000_000);
+    log.failNextAppend({ code: 'NOT_ALLOWED' });
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('it has failed', () => allocator.status.get(CLUSTER)?.role === 'failed');
+    const failed = world.clock.now();
+    await world.until('it is led again', () => world.types().includes('VmStartAccepted'));
+    expect(world.clock.now() - failed).toBeLessThan(5000);
+  });
+
+  it('a log that is away for a moment while it is asked for its clusters does not end the start', async () => {
+    await begin();
+    const log = world.log.connect();
+    let away = 3;
+    const streams = log.streams.bind(log);
+    log.streams = () => (away-- > 0 ? Promise.reject(new LogError('UNAVAILABLE', 'it is away')) : streams());
+    await started(world.allocator({ log }));
+    expect(away).toBeLessThan(0);
+  });
+
   it('where no cluster can be served the start fails, with the sentence', async () => {
     await twoClusters();
     for (const cluster of [CLUSTER, 'c1']) world.log.tamper(cluster, forged);

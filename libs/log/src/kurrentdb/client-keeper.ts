@@ -1,8 +1,9 @@
+import { setMaxListeners } from 'node:events';
 import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { LogError } from '../errors.js';
 import type { KurrentAddress, Node } from './connection-string.js';
 import { failureOf, type Failure } from './failures.js';
-import { findNode } from './find-node.js';
+import { NodeFinder } from './find-node.js';
 import { LiveEvents } from './live-events.js';
 import type { Channel, NodeCalls } from './node-calls.js';
 import { obstacleAt, type Obstacle } from './obstacle.js';
@@ -45,8 +46,10 @@ const askAgainEvery = 300;
 const longestPause = 400;
 /** How often it is asked what is in the way, while there is something, in milliseconds. */
 const lookAtObstacleEvery = 1000;
-/** A client is proven in so many milliseconds, or given up: the next is proven in parallel to nothing. */
-const proveWithin = 2000;
+/** How often a client that was sent to another leader reads again before it is given up. */
+const mostSends = 3;
+/** An answer is awaited for so many times what the last one took, where that was slow. */
+const slowness = 3;
 
 /**
  * Keeps a client that works. One that does not is replaced, by one that has read something: half of the official client
@@ -59,11 +62,16 @@ export class ClientKeeper {
   #used: UsedClient | undefined;
   #abandon: AbortController | undefined;
   #search: Promise<void> | undefined;
+  #searchedSince = 0;
   /** Whether the client in use is to go, even if it gives a sign of life. */
   #broken = true;
   #made = 0;
   #why: string | undefined;
   #obstacle: Obstacle | undefined;
+  #lookedAtObstacle = Number.NEGATIVE_INFINITY;
+  /** How long the node took to answer when it was found last, in milliseconds. */
+  #answeredIn = 0;
+  readonly #finder: NodeFinder;
   readonly #closing = new AbortController();
   readonly #waiting = new Set<() => void>();
 
@@ -72,7 +80,10 @@ export class ClientKeeper {
     private readonly library: Library,
     private readonly calls: NodeCalls,
     private readonly options: KeeperOptions,
-  ) {}
+  ) {
+    this.#finder = new NodeFinder(address, calls);
+    setMaxListeners(0, this.#closing.signal);
+  }
 
   /**
    * Looks for the first client.
@@ -110,6 +121,9 @@ export class ClientKeeper {
 
   /** Why no client can be used now; undefined while one can. */
   get trouble(): string | undefined {
+    // Somebody else is looked for already when one that may be only slow has not answered for a second.
+    const slow = this.#used !== undefined && !this.#broken;
+    if (slow && performance.now() - this.#searchedSince < this.options.timeout) return undefined;
     return this.#obstacle?.why ?? this.#why;
   }
 
@@ -172,6 +186,7 @@ export class ClientKeeper {
 
   #begin(): void {
     if (this.#search !== undefined || this.#closing.signal.aborted) return;
+    this.#searchedSince = performance.now();
     this.#search = this.#replace().finally(() => {
       this.#search = undefined;
     });
@@ -180,25 +195,41 @@ export class ClientKeeper {
   /** Looks until there is a client that works. */
   async #replace(): Promise<void> {
     const { signal } = this.#closing;
-    let looked = Number.NEGATIVE_INFINITY;
     for (let tries = 1; !signal.aborted; tries++) {
       try {
         const node = await this.#findNode();
-        if (!this.#broken && (await this.#isWell(node))) return this.#nothingWrong();
+        if (!this.#broken && (await this.#isWell(node))) {
+          // It may have failed meanwhile, by the half that was not asked.
+          if (this.#broken) continue;
+          return this.#nothingWrong();
+        }
         const next = await this.#connect(node);
         if (signal.aborted) release(next.client);
         else this.#take(next);
         return;
       } catch (error) {
-        this.#why = failureOf(error).why;
-        if (performance.now() - looked >= lookAtObstacleEvery) {
-          looked = performance.now();
-          this.#obstacle = await this.#lookForObstacle();
-        }
-        this.#wake();
+        this.#inTheWay(error);
       }
       await sleep(Math.min(longestPause, 25 * 2 ** Math.min(tries, 6)), signal);
     }
+  }
+
+  /** Notes why a search has not ended yet. */
+  #inTheWay(error: unknown): void {
+    this.#why = failureOf(error).why;
+    // The client does not take the connection string.
+    if (error instanceof LogError) this.#obstacle = { why: error.message, lasting: true };
+    this.#wake();
+    const now = performance.now();
+    if (now - this.#lookedAtObstacle < lookAtObstacleEvery) return;
+    this.#lookedAtObstacle = now;
+    const search = this.#search;
+    void this.#lookForObstacle().then((obstacle) => {
+      // Another search has nothing to do with it, nor has none.
+      if (search !== this.#search || this.#why === undefined) return;
+      this.#obstacle = obstacle;
+      this.#wake();
+    });
   }
 
   /**
@@ -214,13 +245,17 @@ export class ClientKeeper {
       let asked = 0;
       const ask = async (askFor: number): Promise<void> => {
         asked += 1;
+        const begun = performance.now();
         try {
-          resolve(await findNode(this.address, this.calls, askFor));
+          const node = await this.#finder.find(askFor);
+          if (!found) this.#answeredIn = performance.now() - begun;
           found = true;
+          resolve(node);
         } catch (error) {
-          this.#why = failureOf(error).why;
-          this.#wake();
           asked -= 1;
+          // What was sent into the silence fails long after somebody else has answered.
+          if (found) return;
+          this.#inTheWay(error);
           if (asked === 0 && (over.aborted || performance.now() >= until)) reject(error as Error);
         }
       };
@@ -243,9 +278,13 @@ export class ClientKeeper {
     return this.#gives(used);
   }
 
+  /** Whether a client has a sign of life. Of a server that is slow with all it would be no use to have another client. */
   async #gives({ db }: UsedClient): Promise<boolean> {
+    const patience = Math.max(beatWithin, Math.min(this.options.timeout, slowness * this.#answeredIn));
+    const begun = performance.now();
     try {
-      await this.calls.answersOn(await channelOf(db), beatWithin);
+      await this.calls.answersOn(await channelOf(db), patience);
+      this.#answeredIn = performance.now() - begun;
       return true;
     } catch {
       return false;
@@ -255,12 +294,15 @@ export class ClientKeeper {
   /** A client that has read, and whose other half has an answer. @throws why it has not. */
   async #connect(node: Node): Promise<NextClient> {
     const abandon = new AbortController();
+    // Each call that waits is one.
+    setMaxListeners(0, abandon.signal);
     const db = this.#make(node);
     const client = { db, node, replaced: abandon.signal, calls: new Set<Promise<unknown>>() };
     try {
-      await within(proveWithin, this.#prove(client));
+      await within(this.options.timeout, this.#prove(client));
       return { client, abandon };
     } catch (error) {
+      abandon.abort();
       release(client);
       throw error;
     }
@@ -268,7 +310,7 @@ export class ClientKeeper {
 
   async #prove(client: UsedClient): Promise<void> {
     const { probe, credentials = this.address.credentials } = this.options;
-    for (;;) {
+    for (let sends = 0; ; sends++) {
       try {
         for await (const _ of client.db.readStream(probe, {
           maxCount: 1,
@@ -282,10 +324,10 @@ export class ClientKeeper {
         if (what === 'missing-stream' || what === 'deleted-stream' || what === 'not-allowed') break;
         if ((await this.whyUnread(client, probe)).what === 'not-allowed') break;
         // It goes to the leader, whose address came with that.
-        if (connection !== 'not-leader') throw error;
+        if (connection !== 'not-leader' || sends >= mostSends || client.replaced.aborted) throw error;
       }
     }
-    await this.calls.answersOn(await channelOf(client.db), beatWithin);
+    await this.calls.answersOn(await channelOf(client.db), this.options.timeout);
   }
 
   #make(node: Node): KurrentDBClient {
@@ -331,11 +373,12 @@ export class ClientKeeper {
     const found = await Promise.all(
       this.address.nodes.map((node) => obstacleAt(node, this.address, beatWithin)),
     );
-    const [first] = found;
-    // One that nobody can be rid of by waiting counts only when it is the same with all.
-    return found.find((obstacle) => obstacle === undefined || !obstacle.lasting) === undefined
-      ? first
-      : found.find((obstacle) => obstacle?.lasting === false);
+    if (found.includes(undefined)) return undefined;
+    // One that waiting does not end is said before others, and ends the waiting when it is the same with all.
+    const obstacles = found.filter((obstacle) => obstacle !== undefined);
+    const lasting = obstacles.filter((obstacle) => obstacle.lasting);
+    const { why } = (lasting[0] ?? obstacles[0]) as Obstacle;
+    return { why, lasting: lasting.length === obstacles.length };
   }
 
   /** Notices a node that is frozen, or a connection that leads nowhere, while nothing else is asked. */

@@ -7,6 +7,7 @@ describe('a connection string', () => {
     ['kurrentdb://user:pass%40word@a:1,b.example:2/?tls=true', 'kurrentdb://a:1,b.example:2'],
     ['esdb+discover://cluster.example?nodePreference=leader', 'kurrentdb+discover://cluster.example'],
     ['kdb://a?keep_alive_interval=-1&Keep-Alive-Timeout=10000', 'kurrentdb://a'],
+    ['kurrentdb://a,b?streamPrefix=vf2&tls=false', 'kurrentdb://a,b?streamPrefix=vf2'],
   ])('%s is called %s', (url, name) => {
     expect(readConnectionString(url).name).toBe(name);
   });
@@ -57,6 +58,7 @@ describe('a connection string', () => {
     ['kurrentdb://user:hunter2@a?nodePreference=follower', 'anything but leader'],
     ['kurrentdb://user:hunter2@a?throwOnAppendFailure=false', 'anything but true'],
     ['kurrentdb://user:hunter2@a?tlsCAFile=/does/not/exist.pem', '/does/not/exist.pem, which cannot be read'],
+    ['kurrentdb://user:hunter2@a?tlsCAFile=/tmp', 'tlsCAFile names /tmp, which cannot be read (EISDIR)'],
     ['kurrentdb://user:hunter2@a?userCertFile=/dev/null', 'go together'],
   ])('%s is refused', (url, why) => {
     const read = (): unknown => readConnectionString(url);

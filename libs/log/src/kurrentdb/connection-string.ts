@@ -113,7 +113,14 @@ export function readConnectionString(text: string): KurrentAddress {
   values.delete('streamPrefix');
   const pem = (name: string): Buffer | undefined => {
     const path = values.get(name);
-    return path === undefined ? undefined : readFileSync(resolve(decodeURIComponent(path)));
+    if (path === undefined) return undefined;
+    try {
+      return readFileSync(resolve(decodeURIComponent(path)));
+    } catch (error) {
+      throw bad(
+        `the parameter ${name} names ${path}, which cannot be read (${(error as { code?: string }).code})`,
+      );
+    }
   };
   const tls =
     values.get('tls') === 'false'
@@ -125,7 +132,7 @@ export function readConnectionString(text: string): KurrentAddress {
           key: pem('userKeyFile'),
         };
   return {
-    name: `kurrentdb${discover}://${hosts.join(',')}`,
+    name: `kurrentdb${discover}://${hosts.join(',')}${streamPrefix === undefined ? '' : `?streamPrefix=${streamPrefix}`}`,
     nodes: hosts.map((host) => {
       const [name = '', port = '2113'] = host.split(':');
       return { host: name, port: Number(port) };

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Credentials, KurrentDBClient, ResolvedEvent } from '@kurrent/kurrentdb-client';
 import { LogError } from '../errors.js';
 import { ClientKeeper, type UsedClient } from './client-keeper.js';
@@ -90,6 +91,7 @@ export class KurrentConnection {
     this.longestWait = options.longestWait ?? 1000;
     this.lookEvery = options.lookEvery ?? 10_000;
     this.credentials = options.credentials;
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /**
@@ -105,7 +107,17 @@ export class KurrentConnection {
     const library = await import('@kurrent/kurrentdb-client');
     const { NodeCalls } = await import('./node-calls.js');
     const { patience = 20_000, signal = new AbortController().signal } = options;
-    const keeper = new ClientKeeper(address, library, new NodeCalls(address), {
+    let calls: InstanceType<typeof NodeCalls>;
+    try {
+      calls = new NodeCalls(address);
+    } catch (error) {
+      throw new LogError(
+        'NOT_ALLOWED',
+        `a file that the connection string of ${address.name} names is not a certificate or key in PEM (${(error as Error).message}): look at tlsCAFile, userCertFile and userKeyFile`,
+        { cause: error },
+      );
+    }
+    const keeper = new ClientKeeper(address, library, calls, {
       timeout: options.timeout ?? 5000,
       beatEvery: options.beatEvery ?? 500,
       probe: names.index,

@@ -378,6 +378,8 @@ describe('a history that is cut', () => {
     const next = sampleDecisions({ position: 3, hash: all[2]!.hash });
     double.storage.delete(name);
     expect(await log.incomplete(stream)).toMatch(/vfCluster-c1 was deleted .* without \$tb/);
+    // Who starts now does not take it for a cluster that never was.
+    expect(await (await open(double)).streams()).toEqual([stream]);
     // Who has just written knows where it stands, and goes on there.
     await log.append(stream, 3, next);
     expect(await log.incomplete(stream)).toContain('has $tb 3');
@@ -387,6 +389,14 @@ describe('a history that is cut', () => {
       ...all,
       ...next.flat(),
     ]);
+  });
+
+  test('and one of the list of clusters is told: who starts would not know of them', async () => {
+    const double = await start();
+    const log = await open(double);
+    await add(log);
+    double.storage.setMetadata('vfClusters', { $maxCount: 1 });
+    expect(await log.incomplete(stream)).toContain('the stream vfClusters has $maxCount 1');
   });
 
   test('for good is told as that', async () => {

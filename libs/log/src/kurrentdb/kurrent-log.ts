@@ -71,9 +71,19 @@ export class KurrentLog implements EventLog {
     const connection = await KurrentConnection.open(url, options);
     const log = new KurrentLog(connection, options.onNotice);
     try {
-      // Whether we may read.
-      await log.#clusters.names();
-      return log;
+      // Whether we may read; a server that goes away again is waited for.
+      const { patience = 20_000, signal } = options;
+      const deadline = performance.now() + patience;
+      for (let tries = 1; ; tries++) {
+        try {
+          await log.#clusters.names();
+          return log;
+        } catch (error) {
+          const over = performance.now() >= deadline || signal?.aborted === true;
+          if (over || !isTransient(error)) throw error;
+        }
+        await connection.pause(tries, undefined, signal);
+      }
     } catch (error) {
       connection.close();
       throw error;
@@ -207,11 +217,15 @@ export class KurrentLog implements EventLog {
 
   async incomplete(stream: string): Promise<string | undefined> {
     this.#connection.checkOpen();
-    const name = this.#connection.names.log(stream);
+    const { names } = this.#connection;
+    const name = names.log(stream);
     try {
-      const { values } = await this.#connection.metadata(name);
-      const cut = cutBy(name, values);
-      if (cut !== undefined) return cut;
+      // Of the list of clusters too: who starts would not know of those that it hides.
+      for (const one of [name, names.index]) {
+        const { values } = await this.#connection.metadata(one);
+        const cut = cutBy(one, values);
+        if (cut !== undefined) return cut;
+      }
     } catch (error) {
       // Who may not read them still sees what they have done.
       if (!(error instanceof LogError) || error.code !== 'NOT_ALLOWED') throw error;
@@ -232,9 +246,11 @@ export class KurrentLog implements EventLog {
   /** Sees whether a stream has a record. What is wrong with it is for those who want to read it. */
   async #look(stream: string): Promise<void> {
     try {
-      await this.head(stream);
+      const { position } = await this.head(stream);
+      // One whose records are all hidden has some.
+      if (position === 0 && (await this.incomplete(stream)) !== undefined) this.#begun.add(stream);
     } catch (error) {
-      if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
+      if (!(error instanceof LogError) || isTransient(error)) throw error;
       this.#begun.add(stream);
     }
   }

@@ -230,6 +230,66 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   ),
 };
 
+/** A wire to a node that can stand still: it takes connections, and nothing passes, as at a process that is stopped. */
+class Wire {
+  readonly #sockets = new Set<Socket>();
+  readonly #server = createServer((near) => this.#join(near));
+  #frozen = false;
+  /** How many were made by it. */
+  connections = 0;
+
+  /** @param delay for how long each piece is under way, in milliseconds. */
+  constructor(
+    private readonly target: () => number,
+    private readonly delay = 0,
+  ) {}
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async lay(): Promise<this> {
+    await new Promise<void>((listening) => this.#server.listen(0, '127.0.0.1', listening));
+    return this;
+  }
+
+  freeze(): void {
+    this.#frozen = true;
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  thaw(): void {
+    this.#frozen = false;
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((closed) => this.#server.close(closed));
+  }
+
+  #join(near: Socket): void {
+    this.connections += 1;
+    const far = createConnection(this.target(), '127.0.0.1');
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(socket);
+      socket.on('data', (data) => {
+        if (this.delay === 0) other.write(data);
+        else setTimeout(() => other.destroyed || other.write(data), this.delay);
+      });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        other.destroy();
+      });
+      if (this.#frozen) socket.pause();
+    }
+  }
+}
+
 describe('the double, with the times of the client itself', () => {
   const results = new Map<string, Promise<{ log: KurrentLog; late: number[] }>>();
   // Most of the time is waiting: all at once.
@@ -274,59 +334,34 @@ describe('the double, with the times of the client itself', () => {
     const users = new Users(log);
     expect(await users.slowest(back)).toBeLessThan(soon);
     await users.end();
+    // What was asked of the mute one is given up by and by, and that is nobody's trouble any more.
+    const until = performance.now() + 7000;
+    while (performance.now() < until) {
+      expect(log.trouble).toBeUndefined();
+      await wait(100);
+    }
     await log.close();
   }, 60_000);
+
+  test('a server that takes more than a second for each answer is used, and its client kept', async () => {
+    const double = await new KurrentDouble().start();
+    const wire = await new Wire(() => double.port, 550).lay();
+    const log = await KurrentLog.open(`kurrentdb://127.0.0.1:${wire.port}?tls=false`);
+    const decisions = sampleDecisions(emptyHead('slow'), { decisions: 3 });
+    await log.append('slow', 0, decisions);
+    const { subscription } = double.calls;
+    const connections = wire.connections;
+    await wait(6000);
+    expect(log.trouble).toBeUndefined();
+    expect(await collect(log.read('slow', 1))).toEqual(decisions.flat());
+    // Nobody looked for another one, but for the signs of life that came late once.
+    expect(double.calls.subscription).toBe(subscription);
+    expect(wire.connections - connections).toBeLessThan(20);
+    await log.close();
+    await wire.close();
+    await double.stop();
+  }, 60_000);
 });
-
-/** A wire to a node that can stand still: it takes connections, and nothing passes, as at a process that is stopped. */
-class Wire {
-  readonly #sockets = new Set<Socket>();
-  readonly #server = createServer((near) => this.#join(near));
-  #frozen = false;
-
-  constructor(private readonly target: () => number) {}
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async lay(): Promise<this> {
-    await new Promise<void>((listening) => this.#server.listen(0, '127.0.0.1', listening));
-    return this;
-  }
-
-  freeze(): void {
-    this.#frozen = true;
-    for (const socket of this.#sockets) socket.pause();
-  }
-
-  thaw(): void {
-    this.#frozen = false;
-    for (const socket of this.#sockets) socket.resume();
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((closed) => this.#server.close(closed));
-  }
-
-  #join(near: Socket): void {
-    const far = createConnection(this.target(), '127.0.0.1');
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      this.#sockets.add(socket);
-      socket.on('data', (data) => void other.write(data));
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.destroy();
-      });
-      if (this.#frozen) socket.pause();
-    }
-  }
-}
 
 describe('a leader of three that is frozen', () => {
   test.each([

@@ -133,14 +133,27 @@ describe('over TLS, with an authority of our own', () => {
         [`kurrentdb://127.0.0.1:${plain.port}?tls=true`, 'does not speak TLS: write tls=false'],
         [`kurrentdb://127.0.0.1:${double.port}?tls=false`, 'takes TLS only: write tls=true'],
       ] as const) {
-        await expect(KurrentLog.open(url, { ...quick, patience: 60_000 })).rejects.toMatchObject({
+        const begun = performance.now();
+        // Sooner than an answer is given up.
+        const opening = KurrentLog.open(url, { ...quick, timeout: 30_000, patience: 60_000 });
+        await expect(opening).rejects.toMatchObject({
           code: 'NOT_ALLOWED',
           message: expect.stringContaining(why),
         });
+        expect(performance.now() - begun).toBeLessThan(20_000);
       }
     } finally {
       await plain.stop();
     }
+  });
+
+  test('a file that is no certificate is said, with the parameters that name files', async () => {
+    const text = join(directory, 'names');
+    const url = `kurrentdb://127.0.0.1:${double.port}?userCertFile=${text}&userKeyFile=${text}`;
+    await expect(KurrentLog.open(url, quick)).rejects.toMatchObject({
+      code: 'NOT_ALLOWED',
+      message: expect.stringMatching(/not a certificate or key in PEM.*userCertFile/),
+    });
   });
 
   test('a stream that begins lets only our user and the administrators write; rights that are there stay', async () => {

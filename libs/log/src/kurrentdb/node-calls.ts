@@ -69,6 +69,8 @@ export class NodeCalls {
       node,
       (options) => new gossipService.GossipClient(address(node), this.#credentials, options),
       (client, answer: Callback<gossip.ClusterInfo>) => client.read(...question(timeout), answer),
+      // A refusal names no members.
+      () => false,
     );
     const leader = gossip.MemberInfo.VNodeState.LEADER;
     return (info?.getMembersList() ?? []).flatMap((member) => {
@@ -82,6 +84,7 @@ export class NodeCalls {
     { serverName }: Node,
     connect: (options: object) => C,
     call: (client: C, answer: Callback<T>) => unknown,
+    isAnswer = isSaidByServer,
   ): Promise<T | undefined> {
     const client = connect({
       // gRPC keeps connections that failed, for all clients of a process, and waits longer each time before it
@@ -90,7 +93,7 @@ export class NodeCalls {
       ...(serverName !== undefined && { 'grpc.ssl_target_name_override': serverName }),
     });
     try {
-      return await answerOf<T>((answer) => call(client, answer));
+      return await answerOf<T>((answer) => call(client, answer), isAnswer);
     } finally {
       client.close();
     }
@@ -105,19 +108,23 @@ const question = (timeout: number): [shared.Empty, grpc.Metadata, { deadline: nu
   { deadline: Date.now() + timeout },
 ];
 
-/** Whatever a server says, it has answered; these say that it has not. */
-const silent: readonly (grpc.status | undefined)[] = [
+/** These say that there was no answer; whatever else is said, the server has said it. */
+const silent: readonly grpc.status[] = [
   status.UNAVAILABLE,
   status.DEADLINE_EXCEEDED,
   status.CANCELLED,
   status.UNKNOWN,
   status.INTERNAL,
 ];
+const isSaidByServer = ({ code }: grpc.ServiceError): boolean => !silent.includes(code);
 
-function answerOf<T>(ask: (answer: Callback<T>) => unknown): Promise<T | undefined> {
+function answerOf<T>(
+  ask: (answer: Callback<T>) => unknown,
+  isAnswer = isSaidByServer,
+): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     ask((error, answer) => {
-      if (error === null || !silent.includes(error.code)) resolve(answer);
+      if (error === null || isAnswer(error)) resolve(answer);
       else reject(error);
     });
   });
