@@ -740,13 +740,7 @@ const KURRENTDB: readonly Mutant[] = [
     file: 'libs/log/src/kurrentdb/connection.ts',
     find: "if (failure.connection === 'broken') this.keeper.replace(used);",
     replace: '',
-  },
-  {
-    name: 'kurrent-trouble-of-a-search-that-is-over',
-    breaks: 'ready tells the truth',
-    file: 'libs/log/src/kurrentdb/client-keeper.ts',
-    find: 'if (found) return;',
-    replace: '',
+    tests: ['libs/log/src/kurrentdb/kurrent-faults'],
   },
   {
     name: 'kurrent-slow-server-given-up',
@@ -797,14 +791,6 @@ const KURRENTDB: readonly Mutant[] = [
     file: 'libs/log/src/kurrentdb/kurrent-log.ts',
     find: 'if (!(error instanceof LogError) || isTransient(error)) throw error;',
     replace: 'throw error;',
-    tests: ['libs/log/src/kurrentdb/kurrent-faults'],
-  },
-  {
-    name: 'kurrent-names-of-strangers-believed',
-    breaks: 'one server, many owners',
-    file: 'libs/log/src/kurrentdb/cluster-index.ts',
-    find: ' && clusterName.test(name)',
-    replace: '',
     tests: ['libs/log/src/kurrentdb/kurrent-faults'],
   },
   {
