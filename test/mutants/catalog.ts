@@ -602,14 +602,14 @@ const PIPELINE: readonly Mutant[] = [
     name: 'cut-history-not-seen-by-who-leads',
     breaks: 'history',
     file: 'libs/pipeline/src/cluster-leader.ts',
-    find: 'this.cut = cut;',
+    find: 'void this.history.watch(AbortSignal.any([this.stopping.signal, this.failing.signal]));',
     replace: '',
   },
   {
     name: 'cut-history-not-seen-by-who-follows',
     breaks: 'history',
     file: 'libs/pipeline/src/standby.ts',
-    find: 'this.cut = cut;',
+    find: 'void this.history.watch(this.over);',
     replace: '',
   },
   {

@@ -15,7 +15,7 @@ import { isTransient, LogError, type EventLog, type Head, type StoredDecision } 
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { PipelineError } from './errors.js';
-import { watchHistory } from './history.js';
+import { HistoryWatch } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { resumeAfter, verifyOutput } from './positions.js';
@@ -114,8 +114,7 @@ export class ClusterLeader {
   /** Appends begun so far. */
   private appends = 0;
   private trouble: string | undefined;
-  /** What takes the history away. */
-  private cut: string | undefined;
+  private readonly history: HistoryWatch;
   /** Why the log could not be looked at, and since when. */
   private unseen: { readonly since: number; readonly why: string } | undefined;
 
@@ -127,6 +126,7 @@ export class ClusterLeader {
     private readonly relay: Relay,
     start: { readonly after: number; readonly stream: string; readonly snapshot: number },
   ) {
+    this.history = new HistoryWatch(cluster, options);
     this.durable = head.position;
     this.resumeAfter = start.after;
     this.inputSequence = start.after;
@@ -184,7 +184,8 @@ export class ClusterLeader {
   get status(): LeaderStatus {
     const { unseen } = this;
     const blind = unseen !== undefined && this.options.clock.now() - unseen.since >= LOOK_IN_VAIN;
-    const trouble = this.trouble ?? this.options.log.trouble ?? this.cut ?? (blind ? unseen.why : undefined);
+    const trouble =
+      this.trouble ?? this.options.log.trouble ?? this.history.trouble ?? (blind ? unseen.why : undefined);
     return {
       position: this.state.position,
       durable: this.durable,
@@ -229,16 +230,7 @@ export class ClusterLeader {
   startClocks(): void {
     this.ticking ??= this.tick();
     void this.watchLog();
-    const { log, clock } = this.options;
-    const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
-    void watchHistory(log, this.cluster, clock, signal, (cut) => this.noteHistory(cut));
-  }
-
-  /** @param cut what takes the history away. */
-  private noteHistory(cut: string | undefined): void {
-    if (cut !== undefined && this.cut !== cut)
-      this.options.logger.error(`the history of '${this.cluster}': ${cut}`);
-    this.cut = cut;
+    void this.history.watch(AbortSignal.any([this.stopping.signal, this.failing.signal]));
   }
 
   /**
@@ -502,7 +494,7 @@ export class ClusterLeader {
         if (signal.aborted || appends !== this.appends) continue;
         if (position > durable) this.fail(LogError.wrongPosition(this.cluster, durable, position));
         if (position < durable) {
-          this.noteHistory(await log.incomplete(this.cluster));
+          await this.history.look();
           const why = `the log of '${this.cluster}' ends at position ${position}, and ${durable} was in it: its end was taken away. Restore it from a backup`;
           this.unseen = { since: clock.now() - LOOK_IN_VAIN, why };
         }

@@ -1,30 +1,44 @@
 import { isTransient, type EventLog } from '#log';
 import type { Clock } from './clock.js';
+import type { Logger } from './logger.js';
 
 /** How often it is looked whether a history is still whole, in milliseconds. */
 const LOOK_EVERY = 20_000;
 
 /**
- * Looks again and again, until the signal aborts, whether the history of a cluster can still be read from its first
- * event: who leads or follows has no need to, and would not notice that a setting of the store takes it away.
- *
- * @param onLook told what is wrong, for a person; undefined when nothing is. Not told while the log is away.
+ * Whether the history of a cluster can still be read from its first event: who leads or follows has no need to, and
+ * would not notice that a setting of the store takes it away.
  */
-export async function watchHistory(
-  log: EventLog,
-  cluster: string,
-  clock: Clock,
-  signal: AbortSignal,
-  onLook: (trouble: string | undefined) => void,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      const trouble = await log.incomplete(cluster);
-      if (!signal.aborted) onLook(trouble);
-    } catch (error) {
-      if (!signal.aborted && !isTransient(error))
-        onLook(error instanceof Error ? error.message : String(error));
+export class HistoryWatch {
+  /** What takes it away, for a person; undefined while nothing does. */
+  trouble: string | undefined;
+
+  constructor(
+    private readonly cluster: string,
+    private readonly options: { readonly log: EventLog; readonly clock: Clock; readonly logger: Logger },
+  ) {}
+
+  /** Looks again and again, until the signal aborts. */
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.look(signal);
+      await this.options.clock.sleep(LOOK_EVERY, signal);
     }
-    await clock.sleep(LOOK_EVERY, signal);
+  }
+
+  /** Looks once. While the log is away, what was seen last stays. */
+  async look(signal?: AbortSignal): Promise<void> {
+    const { log, logger } = this.options;
+    let trouble: string | undefined;
+    try {
+      trouble = await log.incomplete(this.cluster);
+    } catch (error) {
+      if (isTransient(error)) return;
+      trouble = error instanceof Error ? error.message : String(error);
+    }
+    if (signal?.aborted === true) return;
+    if (trouble !== undefined && this.trouble !== trouble)
+      logger.error(`the history of '${this.cluster}': ${trouble}`);
+    this.trouble = trouble;
   }
 }

@@ -1,7 +1,7 @@
 import { evolve, type State } from '#domain';
 import type { EventLog, Head, StoredRecord } from '#log';
 import type { Clock } from './clock.js';
-import { watchHistory } from './history.js';
+import { HistoryWatch } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { passes } from './retry.js';
@@ -43,8 +43,7 @@ export class Standby {
   private readonly over: AbortSignal;
   private readonly failing = new AbortController();
   private trouble: string | undefined;
-  /** What takes the history away. */
-  private cut: string | undefined;
+  private readonly history: HistoryWatch;
   private lag = 0;
 
   private constructor(
@@ -58,10 +57,8 @@ export class Standby {
     this.loaded = { position: head.position, snapshot };
     this.over = AbortSignal.any([this.closing.signal, signal]);
     void this.follow();
-    void watchHistory(options.log, cluster, options.clock, this.over, (cut) => {
-      if (cut !== undefined && this.cut !== cut) options.logger.error(`the history of '${cluster}': ${cut}`);
-      this.cut = cut;
-    });
+    this.history = new HistoryWatch(cluster, options);
+    void this.history.watch(this.over);
   }
 
   /**
@@ -85,7 +82,7 @@ export class Standby {
   }
 
   get status(): StandbyStatus {
-    const trouble = this.trouble ?? this.options.log.trouble ?? this.cut;
+    const trouble = this.trouble ?? this.options.log.trouble ?? this.history.trouble;
     return {
       position: this.head.position,
       lag: this.lag,
