@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
-import { GROUPS, type Mutant } from './catalog.js';
+import { GROUPS } from './catalog.js';
+import type { Mutant } from './mutant.js';
 import { plant, StaleMutant } from './plant.js';
 
 const ROOT = join(import.meta.dirname, '../..');

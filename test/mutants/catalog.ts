@@ -1,26 +1,8 @@
 /**
- * Defects that the tests must find: each is a small and likely mistake in one rule or mechanism. `find` occurs
- * exactly once in its file, so that a mutant that has gone stale is noticed; `npm run test:mutants` plants one
- * after the other in a copy of the sources and runs the tests that are named.
+ * Defects that the tests must find: each is a small and likely mistake in one rule or mechanism. `npm run test:mutants`
+ * plants one after the other in a copy of the sources and runs the tests that are named.
  */
-export interface Mutant {
-  readonly name: string;
-  /** What it breaks: a rule of the domain, or a mechanism. */
-  readonly breaks: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-  /** Paths of the tests that are to find it; those of its group where it says none. */
-  readonly tests?: readonly string[];
-}
-
-/** Tests of a group, and the project of jest that they are in. */
-export interface MutantGroup {
-  readonly name: string;
-  readonly project: 'spec' | 'int';
-  readonly tests: readonly string[];
-  readonly mutants: readonly Mutant[];
-}
+import type { Mutant, MutantGroup } from './mutant.js';
 
 const DECIDE: readonly Mutant[] = [
   {

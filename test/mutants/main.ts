@@ -8,7 +8,8 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { GROUPS, type Mutant, type MutantGroup } from './catalog.js';
+import { GROUPS } from './catalog.js';
+import type { Mutant, MutantGroup } from './mutant.js';
 import { plant, StaleMutant } from './plant.js';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -109,7 +110,8 @@ async function judge(place: string, group: MutantGroup, mutant: Mutant): Promise
   const sound = readFileSync(path);
   try {
     writeFileSync(path, plant(ROOT, mutant));
-    if (group.project === 'int') build(place);
+    // What their processes and threads run is what was built.
+    if (group.project !== 'spec') build(place);
     const killer = await runTests(place, group.project, mutant.tests ?? group.tests);
     return killer === undefined ? verdict('survived', 'no test notices it') : verdict('killed', killer);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Mutant } from './catalog.js';
+import type { Mutant } from './mutant.js';
 
 /** A mutant whose text is not in its file any more, or is in it twice. */
 export class StaleMutant extends Error {
