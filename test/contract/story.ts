@@ -63,8 +63,14 @@ function envelope(said: Said, id: string, time: string): Exchange['input'] {
   return { specversion: '1.0', id, source, type: said.type, time, data: said.data };
 }
 
-/** Lazily: what is said later names allocations that were made before. */
-function* conversation(cluster: Scenario): Generator<Said> {
+/**
+ * What is said, lazily: what comes later names allocations that were made before.
+ *
+ * @param cluster tells what was allocated until then.
+ */
+export function* conversation(cluster: {
+  allocation(vmId: string, nicId: string): { readonly id: string };
+}): Generator<Said> {
   const em1 = { hostId: 'host-1', pf: EM1 };
   const em2 = { hostId: 'host-1', pf: EM2 };
   const token = (vmId: string, nicId = 'eth0'): string => cluster.allocation(vmId, nicId).id;
