@@ -38,9 +38,11 @@ async function unleased(): Promise<Broker> {
       acquire: async (cluster) => mine(cluster),
       holder: async () => undefined,
       join: () => undefined,
-      fleet: () => ({ members: new Map(), holders: new Map() }),
+      survey: async () => new Map(),
+      fleet: () => ({ members: new Map(), holders: new Map(), logs: new Map() }),
     },
     prepare: (signal) => broker.prepare(signal),
+    check: () => broker.check(),
     close: () => broker.close(),
     get connected() {
       return broker.connected;

@@ -25,12 +25,19 @@ export async function openReadModel(
   return readModel;
 }
 
-/** Has the read side follow every cluster that the allocator knows. @returns what ends it. */
+/**
+ * Has the read side follow every cluster that the allocator knows, and stops the leader of one whose log hands a VF out twice.
+ *
+ * @returns what ends it.
+ */
 export function followClusters(allocator: Allocator, readModel: ReadModel): () => Promise<void> {
   const over = new AbortController();
   const following = (async (): Promise<void> => {
     while (!over.signal.aborted) {
       for (const cluster of allocator.status.keys()) readModel.follow(cluster);
+      // Who leads has decided it, and would not notice: the read side is a second opinion.
+      for (const [cluster, { state, code, message = '' }] of readModel.status)
+        if (state === 'stopped' && code === 'TWO_HOLDERS') allocator.halt(cluster, message);
       await systemClock.sleep(LOOK_EVERY, over.signal);
     }
   })();

@@ -64,11 +64,12 @@ export async function startService(
     const app = await createApp(parts, log, settings);
     closers.push(() => app.close());
     await listen(app, settings);
+    app.connectMicroservice({ strategy });
+    await app.startAllMicroservices();
+    // Nobody is answered before it is known that the log is the one that the site works on.
     const responder = app.get(QueryResponder);
     await responder.start();
     closers.push(() => responder.stop());
-    app.connectMicroservice({ strategy });
-    await app.startAllMicroservices();
     closers.push(followClusters(allocator, readModel));
     asked.throwIfAborted();
     return {

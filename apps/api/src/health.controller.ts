@@ -27,17 +27,21 @@ export class HealthController {
     if (cluster !== undefined && !all.has(cluster))
       throw new Problem(404, 'NOT_FOUND', `there is no cluster '${cluster}' here`);
     const { connected } = broker;
-    const { status, troubled } = readiness(all, connected, cluster);
-    const asked = cluster === undefined ? all : [...all].filter(([name]) => name === cluster);
+    const asked = cluster === undefined ? all : new Map([...all].filter(([name]) => name === cluster));
+    const shared = connected ? [] : ['NATS is not connected'];
+    if (allocator.trouble !== undefined) shared.push(allocator.trouble);
+    const readSide = readModel.status;
+    const { status, trouble, troubled } = readiness({ clusters: asked, readSide, shared });
     const { rss, heapUsed } = process.memoryUsage();
     const body = {
       status,
+      ...(trouble !== undefined && { trouble }),
       ...(Object.keys(troubled).length > 0 && { troubled }),
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
       clusters: Object.fromEntries(asked),
       // The write side serves without it: here is why a query has no answer.
-      readSide: Object.fromEntries(readModel.status),
+      readSide: Object.fromEntries(readSide),
       memory: { rss, heapUsed },
     };
     if (status === 'unavailable') throw new HttpException(body, 503);

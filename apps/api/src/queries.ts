@@ -256,7 +256,8 @@ export async function answerQuery(
   try {
     return await answerNow(parts, cluster, name, request);
   } catch (error) {
-    if (error instanceof ReadError) throw new QueryError(error.code, error.message);
+    if (error instanceof ReadError)
+      throw new QueryError(error.code === 'TWO_HOLDERS' ? 'STOPPED' : error.code, error.message);
     if (error instanceof LogError && error.code === 'UNAVAILABLE') {
       throw new QueryError('UNAVAILABLE', error.message);
     }
@@ -279,11 +280,18 @@ async function answerNow(
   refuseUnknown(name, request, checker.fields);
   const checked = checker.check(normalised(request));
   if ('problem' in checked) throw new QueryError('BAD_REQUEST', checked.problem.replaceAll('data.', ''));
+  refuseOtherLog(parts, cluster);
   await follow(parts, cluster);
   if (query.always !== true || checked.data['atLeast'] !== undefined) {
     await untilFresh(parts, cluster, checked.data);
   }
   return query.answer({ parts, cluster, request: checked.data });
+}
+
+/** @throws QueryError `UNAVAILABLE`: what this instance has is not what the site works on. */
+function refuseOtherLog({ allocator }: ApiParts, cluster: string): void {
+  const why = allocator.whyNotAsked(cluster);
+  if (why !== undefined) throw new QueryError('UNAVAILABLE', why);
 }
 
 /** A cluster that is in the log is followed from the first question about it on, at the latest. */

@@ -7,6 +7,8 @@ import type { ApiParts } from './api-parts.js';
 import { answerQuery, QUERIES } from './queries.js';
 import { QueryError, type QueryErrorCode } from './query-errors.js';
 
+/** It is looked whose questions are taken so often, in milliseconds. */
+const LOOK_EVERY = 1000;
 /** How long `stop` waits, in milliseconds. */
 const STOP_PATIENCE = 2000;
 /** One instance of those that answer gets a question. */
@@ -28,18 +30,58 @@ type ErrorCode = QueryErrorCode | 'INTERNAL';
 export class QueryResponder {
   private service: Service | undefined;
   private rest: Subscription[] = [];
+  /** The clusters whose questions are taken; `*`: all. */
+  private taken: readonly string[] = [];
+  private readonly over = new AbortController();
+  private watching: Promise<void> = Promise.resolve();
   private readonly answering = new Set<Promise<void>>();
 
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
 
   async start(): Promise<void> {
+    await this.open(this.wanted());
+    this.watching = this.watch();
+  }
+
+  /**
+   * The clusters whose questions this instance takes. Not those of which it has another log than the site: a question goes
+   * to one instance alone, and another one has the answer.
+   */
+  private wanted(): readonly string[] {
+    const { allocator, clusters } = this.parts;
+    const known = [...allocator.status.keys()];
+    const wrong = known.filter((cluster) => allocator.whyNotAsked(cluster) !== undefined);
+    if (wrong.length === 0) return clusters ?? ['*'];
+    return known.filter((cluster) => !wrong.includes(cluster));
+  }
+
+  private async watch(): Promise<void> {
+    const { signal } = this.over;
+    while (!signal.aborted) {
+      await systemClock.sleep(LOOK_EVERY, signal);
+      const wanted = this.wanted();
+      if (signal.aborted || !this.parts.broker.connected || wanted.join() === this.taken.join()) continue;
+      try {
+        const before = { service: this.service, rest: this.rest };
+        this.rest = [];
+        for (const subscription of before.rest) subscription.unsubscribe();
+        await before.service?.stop();
+        await this.open(wanted);
+      } catch (error) {
+        this.parts.logger.warn('the queries that are answered could not be changed; trying again', { error });
+        this.taken = [];
+      }
+    }
+  }
+
+  private async open(clusters: readonly string[]): Promise<void> {
     const { connection } = this.parts.broker as { connection: NatsConnection };
     const service = await new Svcm(connection as unknown as ServiceConnection).add({
       name: 'vf-query',
       version: VERSION,
       description: 'Queries of the VF scheduler: now, then, why, and what if',
       queue: QUEUE,
-      metadata: { clusters: this.parts.clusters?.join(',') ?? '*' },
+      metadata: { clusters: clusters.join(',') },
     });
     this.service = service;
     const handler = (error: Error | null, message: ServiceMsg): void => {
@@ -51,7 +93,7 @@ export class QueryResponder {
       handler,
     });
     // Where each instance answers for some clusters, none takes a question for another's.
-    for (const cluster of this.parts.clusters ?? ['*']) {
+    for (const cluster of clusters) {
       for (const [name, { description, table }] of Object.entries(QUERIES)) {
         const endpoint = cluster === '*' ? name : `${name}-${cluster}`;
         const subject = `vf.query.${cluster}.${name}`;
@@ -73,11 +115,14 @@ export class QueryResponder {
         }),
       );
     }
+    this.taken = clusters;
     await connection.flush();
   }
 
   /** Answers what has been asked; not for ever, because NATS or the log may be away. */
   async stop(): Promise<void> {
+    this.over.abort();
+    await this.watching;
     const over = new AbortController();
     const patience = systemClock.sleep(STOP_PATIENCE, over.signal);
     for (const subscription of this.rest) subscription.unsubscribe();

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ClusterStatus } from '#pipeline';
+import type { ReadStatus } from '#read-model';
 import { readiness } from './readiness.js';
 
 const numbers = { position: 1, durable: 1, unrelayed: 0, inputSequence: 1 };
@@ -32,16 +33,33 @@ describe('readiness', () => {
     ['NATS away', { a: led, b: led }, false, 'unavailable', {}],
     ['no cluster at all', {}, true, 'unavailable', {}],
   ])('of %s', (_, clusters, connected, status, troubled) => {
-    expect(readiness(new Map(Object.entries(clusters)), connected)).toEqual({ status, troubled });
+    const shared = connected ? [] : ['NATS is not connected'];
+    const standing = { clusters: new Map(Object.entries(clusters)), readSide: new Map(), shared };
+    expect(readiness(standing)).toEqual({
+      status,
+      troubled,
+      ...(!connected && { trouble: 'NATS is not connected' }),
+    });
   });
 
-  test('of one that is asked for', () => {
-    const clusters = new Map(Object.entries({ a: led, b: damaged }));
-    expect(readiness(clusters, true, 'a')).toEqual({ status: 'ok', troubled: {} });
-    expect(readiness(clusters, true, 'b')).toEqual({
+  test('of what all share', () => {
+    const shared = ['VF_IN is something else', 'no room'];
+    expect(readiness({ clusters: new Map([['a', led]]), readSide: new Map(), shared })).toEqual({
       status: 'unavailable',
-      troubled: { b: 'damaged at position 5' },
+      troubled: {},
+      trouble: 'VF_IN is something else; no room',
     });
-    expect(readiness(clusters, false, 'a').status).toBe('unavailable');
+  });
+
+  test('of a read side that stands still, and of one that only is behind', () => {
+    const readSide = new Map<string, ReadStatus>([
+      ['a', { state: 'stopped', position: 7, message: 'VF 1 twice' }],
+      ['b', { state: 'building', position: 7 }],
+    ]);
+    const clusters = new Map(Object.entries({ a: led, b: led }));
+    expect(readiness({ clusters, readSide, shared: [] })).toEqual({
+      status: 'degraded',
+      troubled: { a: 'its read side stands still: VF 1 twice' },
+    });
   });
 });

@@ -21,6 +21,8 @@ export interface InputInfo {
 
 /** One cluster's inputs, in order, from a place on. Survives reconnects by itself. */
 export interface InputFollower {
+  /** Why nothing can be read, when that has lasted for 5 s; undefined while it can. */
+  readonly trouble?: string | undefined;
   /**
    * All that waits, at least one message, at most `maxMessages` or `maxBytes` (a single larger message comes
    * alone); waits while there is none. Never a timer: a lone message comes at once.
@@ -72,20 +74,70 @@ export interface OutputMessage {
   readonly payload: Uint8Array | string;
 }
 
-/** Where `VF_OUT_<cluster>` stands. */
+/** Where `VF_OUT_<cluster>` stands. Whatever lies in it, anybody may have written. */
 export interface OutputState {
-  /** The stream's last sequence, which is the last position relayed (also when its messages are all gone). */
+  /** Creation time of the stream, as {@link InputInfo.created}. */
+  readonly created: string;
+  /** First sequence that is still there; last + 1 when the stream holds nothing. */
+  readonly firstSequence: number;
+  /** The stream's last sequence, also when its messages are all gone. It is no proof of what was relayed. */
   readonly lastSequence: number;
+  /** How many messages are missing between the first and the last. */
+  readonly holes: number;
   /** The last message's payload, when it is still there. */
   readonly lastPayload?: Uint8Array;
+  /** Identity of the log whose events it takes, as it was noted there: the hash of the log's first record. */
+  readonly log?: string;
+  /** When it was last made again, in milliseconds since 1970, as it was noted there. */
+  readonly remadeAt?: number;
+  /** Whether consumers wait to be made again: see {@link OutputStreams.restoreConsumers}. */
+  readonly restoring: boolean;
+}
+
+/** A message as `VF_OUT_<cluster>` keeps it. */
+export interface StoredOutput {
+  readonly position: number;
+  readonly subject: string;
+  readonly payload: Uint8Array;
+}
+
+/** How a stream is made again. */
+export interface Remaking {
+  /** Its first message gets this sequence. */
+  readonly firstSequence: number;
+  /** The first position at which something else than the log's event lay; who had read it reads it again. */
+  readonly badPosition: number;
+  /** Now, in milliseconds since 1970. */
+  readonly at: number;
+  readonly log: string | undefined;
+}
+
+/** The durable consumers of a stream that was made again, by name. */
+export interface RemadeConsumers {
+  /** They are made again, where they stood, by {@link OutputStreams.restoreConsumers}. */
+  readonly kept: readonly string[];
+  /** Too many to be noted: whoever owns them makes them again. */
+  readonly lost: readonly string[];
 }
 
 /** `VF_OUT_<cluster>`. */
 export interface OutputStreams {
   /** The state of the cluster's stream, asked from its leader; undefined when there is no such stream. */
   state(cluster: string): Promise<OutputState | undefined>;
-  /** Makes the cluster's stream if it is missing; its first message gets `firstSequence`. */
-  create(cluster: string, firstSequence: number): Promise<void>;
+  /**
+   * Makes the cluster's stream if it is missing; its first message gets `firstSequence`. Notes the identity of the
+   * log there, also in one that is there.
+   */
+  create(cluster: string, firstSequence: number, log?: string): Promise<void>;
+  /**
+   * What is stored from a position on, in order, at most `most` messages. What is missing is left out: it is asked for
+   * from the stream's leader before it counts as missing.
+   */
+  read(cluster: string, from: number, most: number): Promise<readonly StoredOutput[]>;
+  /** Deletes the stream and makes it again, empty. Its durable consumers are noted in it, to be made again later. */
+  remake(cluster: string, how: Remaking): Promise<RemadeConsumers>;
+  /** Makes the consumers that were noted again, where they stood, now that the stream has come to there. */
+  restoreConsumers(cluster: string): Promise<void>;
   /**
    * Stores messages with neighbouring positions, pipelined, each with the expectation that the one before it
    * is the stream's last. On success all are stored. Nothing is stored of a publisher that is behind. Of
@@ -116,13 +168,14 @@ export interface DeadLetter {
 
 /** `VF_DEAD`. */
 export interface DeadLetters {
-  /** Place of the last input that was dead-lettered under `vf.dead.<cluster>` (`_`: cluster not readable). */
-  last(cluster: string): Promise<{ stream: string; sequence: number } | undefined>;
   /**
-   * Stores dead letters in order under `vf.dead.<cluster>`, skipping those of the same stream whose sequence
-   * is not above the last one's there: what was dead-lettered once is not again.
+   * Stores dead letters in order under `vf.dead.<cluster>`, but for those that are in already: the same input, byte for
+   * byte. What else lies there anybody may have written, and nothing is left out because of it.
+   *
+   * @param since when JetStream stored the first of the inputs, in milliseconds since 1970: none of the letters can be
+   *   in from before that.
    */
-  publish(cluster: string, letters: readonly DeadLetter[]): Promise<void>;
+  publish(cluster: string, letters: readonly DeadLetter[], since: number): Promise<void>;
   /**
    * The reason for which an input with this CloudEvent id was last dead-lettered, newest first, within a
    * bound.
@@ -146,25 +199,39 @@ export interface Lease {
 export interface Fleet {
   /** The instances that live, each with the clusters that it leads or could lead at once. */
   readonly members: ReadonlyMap<string, ReadonlySet<string>>;
-  /** Every cluster that has a lease, and who holds it; undefined: it is free, or was not renewed in time. */
+  /**
+   * Every cluster that has a lease, and who holds it; undefined: it is free, was not renewed in time, or no living
+   * member says that it is his.
+   */
   readonly holders: ReadonlyMap<string, string | undefined>;
+  /** Of each cluster that has a living holder, the identity of the log that he works on; undefined: an empty log. */
+  readonly logs: ReadonlyMap<string, string | undefined>;
 }
 
 export interface Leases {
   /**
-   * Waits until the cluster's lease is ours, or `signal` aborts (then undefined).
+   * Waits until the cluster's lease is ours, or `signal` aborts (then undefined). A lease counts while its holder, as a
+   * living member, says that it is his: what a stranger writes there is passed over after the time in which a holder
+   * that is gone is.
    *
    * @param hesitate for how many milliseconds a lease that is free is left to others; asked again whenever it
    *   matters, and 0 when left out.
+   * @param log the identity of the log that the holder works on, said with each renewal; undefined: it is empty.
    */
   acquire(
     cluster: string,
     holder: string,
     signal: AbortSignal,
     hesitate?: () => number,
+    log?: () => string | undefined,
   ): Promise<Lease | undefined>;
-  /** Who leads a cluster now. */
+  /** Who leads a cluster now; undefined when nobody does who lives. */
   holder(cluster: string): Promise<string | undefined>;
+  /**
+   * The clusters that somebody leads who lives, each with the identity of the log that he works on (undefined: an empty
+   * one), asked from the server. For who comes anew, and has heard of nobody yet.
+   */
+  survey(): Promise<ReadonlyMap<string, string | undefined>>;
   /**
    * Makes an instance known to the others until `signal` aborts, with the clusters that it leads or could
    * lead at once. One that falls silent is forgotten as a holder is that does not renew.
@@ -181,6 +248,12 @@ export interface Broker {
    * not any longer once `signal` aborts.
    */
   prepare(signal?: AbortSignal): Promise<void>;
+  /**
+   * Looks once whether `VF_IN` and `VF_DEAD` are there and as they must be, and mends what can be mended.
+   *
+   * @throws BrokerError `REFUSED`: what is there is something else, or `VF_IN` is full; `UNAVAILABLE`.
+   */
+  check(): Promise<void>;
   readonly input: InputStream;
   readonly output: OutputStreams;
   readonly dead: DeadLetters;

@@ -1,4 +1,12 @@
-import type { DeadLetter, InputInfo, InputMessage, OutputMessage, OutputState } from './broker.js';
+import type {
+  DeadLetter,
+  InputInfo,
+  InputMessage,
+  OutputMessage,
+  OutputState,
+  RemadeConsumers,
+  Remaking,
+} from './broker.js';
 import { BrokerError } from './errors.js';
 import { MemoryBroker } from './memory-broker.js';
 import { MemoryLeases } from './memory-leases.js';
@@ -27,8 +35,11 @@ interface Input {
 }
 
 interface Output {
+  readonly created: string;
   last: number;
-  lastPayload: Uint8Array | undefined;
+  log: string | undefined;
+  readonly remadeAt: number | undefined;
+  /** By position, ascending. */
   readonly messages: Map<number, OutputMessage>;
 }
 
@@ -180,9 +191,21 @@ export class MemoryBrokerServer {
   output(cluster: string): OutputState | undefined {
     const output = this.#outputs.get(cluster);
     if (!output) return undefined;
-    return output.lastPayload
-      ? { lastSequence: output.last, lastPayload: output.lastPayload }
-      : { lastSequence: output.last };
+    const { created, last, messages, log, remadeAt } = output;
+    const first = messages.keys().next().value ?? last + 1;
+    const payload = messages.get(last)?.payload;
+    return {
+      created,
+      firstSequence: first,
+      lastSequence: last,
+      holes: last - first + 1 - messages.size,
+      restoring: false,
+      ...(payload !== undefined && {
+        lastPayload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+      }),
+      ...(log !== undefined && { log }),
+      ...(remadeAt !== undefined && { remadeAt }),
+    };
   }
 
   /** What is stored in `VF_OUT_<cluster>`, in order. */
@@ -190,16 +213,44 @@ export class MemoryBrokerServer {
     return [...(this.#outputs.get(cluster)?.messages.values() ?? [])];
   }
 
-  createOutput(cluster: string, firstSequence: number): void {
-    if (this.#outputs.has(cluster)) return;
-    this.#outputs.set(cluster, { last: firstSequence - 1, lastPayload: undefined, messages: new Map() });
+  createOutput(cluster: string, firstSequence: number, log?: string): void {
+    const output = this.#outputs.get(cluster);
+    if (output) output.log = log ?? output.log;
+    else this.#makeOutput(cluster, firstSequence, log);
+  }
+
+  /** Makes `VF_OUT_<cluster>` again, empty. */
+  remakeOutput(cluster: string, { firstSequence, at, log }: Remaking): RemadeConsumers {
+    this.#makeOutput(cluster, firstSequence, log, at);
+    return { kept: [], lost: [] };
+  }
+
+  #makeOutput(cluster: string, firstSequence: number, log?: string, remadeAt?: number): void {
+    this.#outputs.set(cluster, {
+      created: this.#creationTime(),
+      last: firstSequence - 1,
+      log,
+      remadeAt,
+      messages: new Map(),
+    });
   }
 
   /** Empties `VF_OUT_<cluster>`, as its limits may. */
   purgeOutput(cluster: string): void {
+    this.#outputs.get(cluster)?.messages.clear();
+  }
+
+  /** Takes one message out of `VF_OUT_<cluster>`, as a person may with the tools of NATS. */
+  removeOutput(cluster: string, position: number): void {
+    this.#outputs.get(cluster)?.messages.delete(position);
+  }
+
+  /** Stores what a stranger publishes to `VF_OUT_<cluster>`: at its end, whatever that is. */
+  strayOutput(cluster: string, subject: string, payload: string): void {
     const output = this.#outputs.get(cluster);
-    output?.messages.clear();
-    if (output) output.lastPayload = undefined;
+    if (!output) throw new BrokerError('UNAVAILABLE', `VF_OUT_${cluster} does not exist.`);
+    const position = ++output.last;
+    output.messages.set(position, { position, subject, payload, id: 'stray' });
   }
 
   storeOutput(cluster: string, message: OutputMessage): void {
@@ -214,12 +265,7 @@ export class MemoryBrokerServer {
     const payload =
       typeof message.payload === 'string' ? Buffer.from(message.payload) : message.payload.slice();
     output.last = message.position;
-    output.lastPayload = payload;
     output.messages.set(message.position, { ...message, payload });
-  }
-
-  lastDead(cluster: string): DeadLetter | undefined {
-    return this.#dead.get(cluster)?.at(-1);
   }
 
   /** What is stored under `vf.dead.<cluster>`, in order. */
@@ -227,11 +273,16 @@ export class MemoryBrokerServer {
     return this.#dead.get(cluster) ?? [];
   }
 
-  /** Stores a dead letter unless it, or a later one of the same stream, is in. */
+  /** Stores a dead letter unless it is in already, byte for byte. */
   storeDead(cluster: string, letter: DeadLetter): void {
-    const last = this.lastDead(cluster);
-    if (last && last.stream === letter.stream && letter.sequence <= last.sequence) return;
     const letters = this.#dead.get(cluster) ?? [];
+    const isIn = letters.some(
+      ({ stream, sequence, payload }) =>
+        stream === letter.stream &&
+        sequence === letter.sequence &&
+        Buffer.compare(payload, letter.payload) === 0,
+    );
+    if (isIn) return;
     letters.push({ ...letter, payload: letter.payload.slice() });
     this.#dead.set(cluster, letters);
   }

@@ -43,7 +43,22 @@ export class MemoryBroker implements Broker {
     };
     this.output = {
       state: (cluster) => this.#call(() => server.output(cluster)),
-      create: (cluster, firstSequence) => this.#call(() => server.createOutput(cluster, firstSequence)),
+      create: (cluster, firstSequence, log) =>
+        this.#call(() => server.createOutput(cluster, firstSequence, log)),
+      read: (cluster, from, most) =>
+        this.#call(() =>
+          server
+            .outputs(cluster)
+            .filter(({ position }) => position >= from)
+            .slice(0, most)
+            .map(({ position, subject, payload }) => ({
+              position,
+              subject,
+              payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+            })),
+        ),
+      remake: (cluster, how) => this.#call(() => server.remakeOutput(cluster, how)),
+      restoreConsumers: () => this.#call(() => undefined),
       publish: async (cluster, messages) => {
         if (messages.length === 0) return;
         await this.#call(() => {
@@ -52,11 +67,6 @@ export class MemoryBroker implements Broker {
       },
     };
     this.dead = {
-      last: (cluster) =>
-        this.#call(() => {
-          const letter = server.lastDead(cluster);
-          return letter && { stream: letter.stream, sequence: letter.sequence };
-        }),
       publish: async (cluster, letters) => {
         for (const letter of letters) await this.#call(() => server.storeDead(cluster, letter));
       },
@@ -67,15 +77,15 @@ export class MemoryBroker implements Broker {
         }),
     };
     this.leases = {
-      acquire: (cluster, holder, signal, hesitate) =>
+      acquire: (cluster, holder, signal, hesitate, log) =>
         server.leases.acquire(
           this,
-          cluster,
-          holder,
+          { cluster, holder, log },
           AbortSignal.any([signal, this.#closing.signal]),
           hesitate,
         ),
       holder: (cluster) => this.#call(() => server.leases.holder(cluster)),
+      survey: () => this.#call(() => server.leases.fleet().logs),
       join: (instance, ready, signal) =>
         server.leases.join(this, instance, ready, AbortSignal.any([signal, this.#closing.signal])),
       fleet: () => server.leases.fleet(),
@@ -88,6 +98,10 @@ export class MemoryBroker implements Broker {
 
   prepare(): Promise<void> {
     return this.#call(() => this.server.prepare());
+  }
+
+  check(): Promise<void> {
+    return this.prepare();
   }
 
   /** Cuts the connection: operations fail with `UNAVAILABLE`, followers pause, leases run out. */

@@ -8,9 +8,17 @@ export interface LeaseClient {
   readonly connected: boolean;
 }
 
+/** What is asked for: the lease of a cluster, by whom, and the identity of the log that he works on. */
+export interface LeaseRequest {
+  readonly cluster: string;
+  readonly holder: string;
+  log?(): string | undefined;
+}
+
 interface Held {
   readonly client: LeaseClient;
   readonly holder: string;
+  log(): string | undefined;
   readonly end: AbortController;
   /** Timers of a holder that is cut off. */
   callOff: Array<() => void>;
@@ -44,11 +52,11 @@ export class MemoryLeases {
   /** @returns undefined when the signal aborts first. */
   acquire(
     client: LeaseClient,
-    cluster: string,
-    holder: string,
+    asked: LeaseRequest,
     signal: AbortSignal,
     hesitate: () => number = () => 0,
   ): Promise<Lease | undefined> {
+    const { cluster } = asked;
     if (signal.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const waiters = this.#waiting.get(cluster) ?? [];
@@ -58,7 +66,7 @@ export class MemoryLeases {
         hesitate,
         grant: () => {
           signal.removeEventListener('abort', giveUp);
-          resolve(this.#hold(client, cluster, holder));
+          resolve(this.#hold(client, asked));
         },
       };
       const giveUp = () => {
@@ -86,6 +94,7 @@ export class MemoryLeases {
     return {
       members: new Map(members.map(([instance, { ready }]) => [instance, new Set(ready())])),
       holders: new Map([...this.#waiting.keys()].map((cluster) => [cluster, this.holder(cluster)])),
+      logs: new Map([...this.#held].map(([cluster, held]) => [cluster, held.log()])),
     };
   }
 
@@ -122,8 +131,14 @@ export class MemoryLeases {
       if (held.client === client) this.#release(cluster, held, released);
   }
 
-  #hold(client: LeaseClient, cluster: string, holder: string): Lease {
-    const held: Held = { client, holder, end: new AbortController(), callOff: [] };
+  #hold(client: LeaseClient, { cluster, holder, log }: LeaseRequest): Lease {
+    const held: Held = {
+      client,
+      holder,
+      log: log ?? (() => undefined),
+      end: new AbortController(),
+      callOff: [],
+    };
     this.#held.set(cluster, held);
     return {
       cluster,

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { INPUT_STREAM } from '#wire';
 import type { Broker } from './broker.js';
 import { BrokerError } from './errors.js';
 import { NatsLink, type NatsConnectionOptions } from './nats-connection.js';
@@ -7,7 +8,7 @@ import { NatsDeadLetters } from './nats-dead-letters.js';
 import { NatsInput } from './nats-input.js';
 import { NatsLeases, type LeaseTiming } from './nats-leases.js';
 import { NatsOutput } from './nats-output.js';
-import { deadPlan, ensureStream, inputPlan, type StreamLimits } from './nats-streams.js';
+import { deadPlan, ensureStream, inputPlan, streamInfo, type StreamLimits } from './nats-streams.js';
 
 export type { BrokerLog, NatsConnectionOptions } from './nats-connection.js';
 export type { LeaseTiming } from './nats-leases.js';
@@ -27,6 +28,8 @@ export interface NatsBroker extends Broker {
 }
 
 const RETRY = 250;
+/** Room for less than this is none, in bytes: a start with its envelope takes more. */
+const SMALL_INPUT = 1024;
 
 /**
  * Connects to NATS, waiting for a server that is starting, and stays connected for ever.
@@ -71,10 +74,7 @@ class NatsBrokerParts implements NatsBroker {
     const deadline = performance.now() + link.startTimeout;
     for (;;) {
       try {
-        link.assertConnected('Preparing the streams');
-        await ensureStream(link, inputPlan(this.#limits, link.connection.info?.max_payload ?? 1_048_576));
-        await ensureStream(link, deadPlan(this.#limits));
-        await this.leases.prepare();
+        await this.#prepareOnce();
         return;
       } catch (error) {
         // A cluster that is starting has no leader for a while, which looks like JetStream being off.
@@ -90,6 +90,27 @@ class NatsBrokerParts implements NatsBroker {
         await wait(RETRY, undefined, signal && { signal }).catch(() => undefined);
       }
     }
+  }
+
+  async check(): Promise<void> {
+    await this.#prepareOnce();
+    const input = await streamInfo(this.link, INPUT_STREAM);
+    if (input === undefined) return;
+    const { config, state } = input;
+    if (config.max_bytes > 0 && state.bytes + SMALL_INPUT > config.max_bytes) {
+      throw new BrokerError(
+        'REFUSED',
+        `${INPUT_STREAM} is full (${state.bytes} of ${config.max_bytes} bytes) and refuses inputs: it empties as they are decided; what keeps them from that is said with the clusters. Or raise VF_IN_MAX_BYTES`,
+      );
+    }
+  }
+
+  async #prepareOnce(): Promise<void> {
+    const { link } = this;
+    link.assertConnected('Preparing the streams');
+    await ensureStream(link, inputPlan(this.#limits, link.connection.info?.max_payload ?? 1_048_576));
+    await ensureStream(link, deadPlan(this.#limits));
+    await this.leases.prepare();
   }
 
   close(): Promise<void> {

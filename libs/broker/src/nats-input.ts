@@ -69,6 +69,9 @@ export class NatsInput implements InputStream {
       onFailed: (error) => queue.end({ error }),
     });
     const follower: InputFollower = {
+      get trouble() {
+        return reader.trouble;
+      },
       take: async () => {
         const messages = await queue.take();
         reader.pull();

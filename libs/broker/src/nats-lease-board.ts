@@ -8,8 +8,12 @@ export interface LeaseValue {
   /** Undefined when nobody holds it. */
   readonly holder?: string;
   readonly token?: string;
+  /** Identity of the log that the holder works on; undefined: it is empty. */
+  readonly log?: string;
   /** Of an instance: the clusters that it leads or could lead at once. */
   readonly ready?: readonly string[];
+  /** Of an instance: the tokens of the leases that it holds, by cluster. */
+  readonly leads?: Readonly<Record<string, string>>;
 }
 
 export interface LeaseEntry extends LeaseValue {
@@ -28,18 +32,25 @@ export function parseLease(revision: number, payload: Uint8Array): LeaseValue {
   try {
     const value: unknown = JSON.parse(Buffer.from(payload).toString());
     if (typeof value !== 'object' || value === null) return { revision };
-    const { holder, token, ready } = value as { holder?: unknown; token?: unknown; ready?: unknown };
+    const { holder, token, log, ready, leads } = value as Readonly<Record<string, unknown>>;
     if (typeof holder !== 'string') return { revision };
     return {
       revision,
       holder,
       ...(typeof token === 'string' && { token }),
+      ...(typeof log === 'string' && { log }),
+      ...(typeof leads === 'object' && leads !== null && { leads: textsOf(leads) }),
       ...(Array.isArray(ready) && { ready: ready.filter((one): one is string => typeof one === 'string') }),
     };
   } catch {
     return { revision };
   }
 }
+
+const textsOf = (fields: object): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(fields).filter((field): field is [string, string] => typeof field[1] === 'string'),
+  );
 
 /** Follows all leases with one reader, so that a standby hears of a release at once. */
 export class LeaseBoard {
@@ -74,6 +85,11 @@ export class LeaseBoard {
     const entry: LeaseEntry = { ...value, seenAt: performance.now() };
     this.#entries.set(cluster, entry);
     for (const wake of this.#waiting.get(cluster) ?? []) wake();
+    // Whose a lease is says a member: who waits for it hears of that too.
+    for (const led of Object.keys({ ...known?.leads, ...value.leads })) {
+      if (known?.leads?.[led] === value.leads?.[led]) continue;
+      for (const wake of this.#waiting.get(led) ?? []) wake();
+    }
     return entry;
   }
 

@@ -1,14 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import { StorageType } from '@nats-io/jetstream';
+import { StorageType, type StreamInfo } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { Fleet, Lease, Leases } from './broker.js';
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { expectLastOfSubject, publishExpecting } from './nats-expecting-publish.js';
 import { encodeHeaders } from './nats-headers.js';
-import { LeaseBoard, MEMBER_PREFIX, parseLease, type LeaseEntry } from './nats-lease-board.js';
-import { getStoredMessage } from './nats-stored-message.js';
+import {
+  LeaseBoard,
+  MEMBER_PREFIX,
+  parseLease,
+  type LeaseEntry,
+  type LeaseValue,
+} from './nats-lease-board.js';
+import { getStoredMessage, orMissing } from './nats-stored-message.js';
 import type { StreamLimits } from './nats-streams.js';
 
 /** When leases are renewed, given up and taken over, in milliseconds. */
@@ -21,8 +27,37 @@ export interface LeaseTiming {
   readonly takeOverAfter?: number;
 }
 
+/** A living member that says that a lease is his. */
+interface Claimant {
+  readonly holder: string;
+  readonly token: string;
+  readonly seenAt: number;
+}
+
+/** How a lease is taken. */
+interface Taking {
+  readonly holder: string;
+  readonly token: string;
+  readonly value: () => string;
+  /** The key's revision; undefined: whatever stands there. */
+  readonly expected: number | undefined;
+  readonly membership: Membership;
+}
+
+/** How an instance makes itself known. */
+interface Membership {
+  ready: () => readonly string[];
+  /** Ends it; undefined: it is known for as long as the leases are there. */
+  signal: AbortSignal | undefined;
+  /** Makes it say at once what it holds. */
+  say: () => void;
+  done: Promise<void>;
+}
+
 const BUCKET = 'VF_LEASES';
 const RETRY = 250;
+/** After so many conflicts in a row the key is written without looking at what stands there: nobody would get on else. */
+const MOST_CONFLICTS = 3;
 /** The key of an instance that fell silent is cleared away after so long, in milliseconds. */
 const FORGET_AFTER = 60_000;
 /** What a key that was deleted holds, by the conventions of NATS KV. */
@@ -37,7 +72,9 @@ export class NatsLeases implements Leases {
   readonly #timing: Required<LeaseTiming>;
   readonly #held = new Set<HeldLease>();
   readonly #board: LeaseBoard;
-  readonly #memberships = new Set<Promise<void>>();
+  readonly #memberships = new Map<string, Membership>();
+  /** Since when a key has been held by nobody who is known to live. */
+  readonly #strangeSince = new Map<string, number>();
   readonly #closing = new AbortController();
 
   constructor(
@@ -66,21 +103,34 @@ export class NatsLeases implements Leases {
     holder: string,
     signal: AbortSignal,
     hesitate: () => number = () => 0,
+    log: () => string | undefined = () => undefined,
   ): Promise<Lease | undefined> {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     // Tells our own entry, whose answer was lost, from that of another who goes by the same name.
     const token = randomUUID();
-    const value = JSON.stringify({ holder, since: new Date().toISOString(), token });
+    const since = new Date().toISOString();
+    const value = (): string => JSON.stringify({ holder, since, token, log: log() });
+    const membership = this.#membershipOf(holder);
     while (!ended.aborted) {
       try {
         let entry = await this.#read(cluster);
+        let conflicts = 0;
         while (!ended.aborted) {
           const age = performance.now() - entry.seenAt;
-          // For how long it has been free, or how long it will not be, below 0.
-          const free = entry.holder === undefined ? age : age - this.#timing.takeOverAfter;
+          // For how long it has been free, or how long it will not be, below 0. Whose it is a living member says, whatever
+          // stands in the key; what stands there besides is his who is gone, or a stranger's, who may write again and again.
+          const claimant = this.#claimant(cluster);
+          const free =
+            claimant !== undefined
+              ? performance.now() - claimant.seenAt - this.#timing.takeOverAfter
+              : entry.holder === undefined
+                ? age
+                : Math.max(age, this.#strangeFor(cluster, entry)) - this.#timing.takeOverAfter;
           const patience = free < 0 ? -free : hesitate() - free;
           if (entry.token === token || patience <= 0) {
-            const lease = await this.#take(cluster, value, token, entry);
+            const expected = conflicts < MOST_CONFLICTS ? entry.revision : undefined;
+            const lease = await this.#take(cluster, { holder, token, value, expected, membership });
+            conflicts++;
             if (lease && ended.aborted) await lease.release();
             if (lease) return ended.aborted ? undefined : lease;
             entry = await this.#read(cluster);
@@ -101,35 +151,125 @@ export class NatsLeases implements Leases {
   }
 
   async holder(cluster: string): Promise<string | undefined> {
-    return (await this.#read(cluster)).holder;
+    const entry = await this.#read(cluster);
+    const claimant = this.#claimant(cluster);
+    if (claimant !== undefined) return claimant.holder;
+    // Who has just taken it has a moment to say so.
+    const age = Math.max(performance.now() - entry.seenAt, this.#strangeFor(cluster, entry));
+    return age < this.#livesFor ? entry.holder : undefined;
+  }
+
+  async survey(): Promise<ReadonlyMap<string, string | undefined>> {
+    const doing = `Looking through ${BUCKET}`;
+    const stream = `KV_${BUCKET}`;
+    const info = await orMissing(
+      this.link.call(doing, () =>
+        this.link.jetStream.streams.info(stream, { subjects_filter: this.#subject('>') }),
+      ),
+    );
+    const entries = new Map<string, LeaseValue>();
+    for (const subject of Object.keys(info?.state.subjects ?? {})) {
+      const message = await getStoredMessage(this.link, stream, { last_by_subj: subject });
+      // By the server's own clock: nothing was heard of the key yet.
+      const now = Date.parse((info as StreamInfo & { ts?: string }).ts ?? '');
+      if (message === undefined || now - message.time >= this.#livesFor) continue;
+      entries.set(subject.slice(this.#subject('').length), parseLease(message.sequence, message.payload));
+    }
+    const found = new Map<string, string | undefined>();
+    for (const [cluster, { token, log }] of entries) {
+      if (cluster.startsWith(MEMBER_PREFIX) || token === undefined) continue;
+      const isSaid = [...entries.values()].some(({ leads }) => leads?.[cluster] === token);
+      if (isSaid) found.set(cluster, log);
+    }
+    return found;
   }
 
   join(instance: string, ready: () => readonly string[], signal: AbortSignal): void {
-    const ended = AbortSignal.any([signal, this.#closing.signal]);
-    const membership = this.#keepKnown(instance, ready, ended).finally(() =>
-      this.#memberships.delete(membership),
-    );
-    this.#memberships.add(membership);
-    this.#board.start();
+    const membership = this.#membershipOf(instance);
+    membership.ready = ready;
+    membership.signal = signal;
+    signal.addEventListener('abort', () => membership.say());
+    membership.say();
   }
 
   fleet(): Fleet {
     const members = new Map<string, ReadonlySet<string>>();
     const holders = new Map<string, string | undefined>();
+    const logs = new Map<string, string | undefined>();
     const now = performance.now();
-    for (const [key, { holder, ready = [], seenAt }] of this.#board.entries) {
+    for (const [key, entry] of this.#board.entries) {
+      const { holder, ready = [], seenAt } = entry;
       const fresh = now - seenAt < this.#timing.takeOverAfter;
-      if (!key.startsWith(MEMBER_PREFIX)) holders.set(key, fresh ? holder : undefined);
-      else if (fresh && holder !== undefined) members.set(holder, new Set(ready));
+      if (!key.startsWith(MEMBER_PREFIX)) {
+        const claimant = this.#claimant(key);
+        holders.set(key, claimant?.holder);
+        if (claimant !== undefined && entry.token === claimant.token) logs.set(key, entry.log);
+      } else if (fresh && holder !== undefined) members.set(holder, new Set(ready));
     }
-    return { members, holders };
+    return { members, holders, logs };
+  }
+
+  /** For how long a key counts as its holder's without being renewed; never none, whatever is taken over at once. */
+  get #livesFor(): number {
+    return Math.max(this.#timing.takeOverAfter, this.#timing.lostAfter);
+  }
+
+  /**
+   * The living member that says that the lease of a cluster is his; of several the one that was heard last. What stands
+   * in the cluster's own key anybody may have written there.
+   */
+  #claimant(cluster: string): Claimant | undefined {
+    let found: Claimant | undefined;
+    for (const held of this.#held)
+      if (held.cluster === cluster)
+        found = { holder: held.holder, token: held.token, seenAt: performance.now() };
+    const now = performance.now();
+    for (const [key, { holder, leads, seenAt }] of this.#board.entries) {
+      const token = key.startsWith(MEMBER_PREFIX) ? leads?.[cluster] : undefined;
+      if (token === undefined || holder === undefined || now - seenAt >= this.#livesFor) continue;
+      if (found === undefined || seenAt > found.seenAt) found = { holder, token, seenAt };
+    }
+    return found;
+  }
+
+  /**
+   * For how long a key has been held by nobody who is known to live, in milliseconds; 0: it is free, or a member says that
+   * the lease is his.
+   */
+  #strangeFor(cluster: string, entry: LeaseValue): number {
+    if (entry.holder === undefined || this.#claimant(cluster) !== undefined) {
+      this.#strangeSince.delete(cluster);
+      return 0;
+    }
+    const now = performance.now();
+    const since = this.#strangeSince.get(cluster) ?? now;
+    this.#strangeSince.set(cluster, since);
+    return now - since;
+  }
+
+  /** How an instance makes itself known. One that only holds leases does so too, or they would count for nothing. */
+  #membershipOf(instance: string): Membership {
+    let membership = this.#memberships.get(instance);
+    if (membership === undefined) {
+      membership = { ready: () => [], signal: undefined, say: () => undefined, done: Promise.resolve() };
+      this.#memberships.set(instance, membership);
+      membership.done = this.#keepKnown(instance, membership).finally(() =>
+        this.#memberships.delete(instance),
+      );
+      this.#board.start();
+    }
+    return membership;
   }
 
   /** Says again and again that an instance is there; and that it goes, when it does. */
-  async #keepKnown(instance: string, ready: () => readonly string[], ended: AbortSignal): Promise<void> {
+  async #keepKnown(instance: string, membership: Membership): Promise<void> {
     const subject = this.#subject(MEMBER_PREFIX + randomUUID());
-    while (!ended.aborted) {
-      const value = JSON.stringify({ holder: instance, ready: ready() });
+    const closing = this.#closing.signal;
+    while (!closing.aborted && membership.signal?.aborted !== true) {
+      let news = false;
+      membership.say = () => (news = true);
+      const leads = Object.fromEntries([...this.#held].map(({ cluster, token }) => [cluster, token]));
+      const value = JSON.stringify({ holder: instance, ready: membership.ready(), leads });
       try {
         await publishExpecting(this.link, subject, value, encodeHeaders([]), this.#timing.lostAfter);
         await this.#forgetSilent();
@@ -137,7 +277,15 @@ export class NatsLeases implements Leases {
         // It is said again; who is not heard of for long is not there to the others, which is right then.
         this.link.log('debug', `Cannot make ${instance} known now`, { error: String(error) });
       }
-      await wait(this.#timing.renewEvery, undefined, { signal: ended }).catch(() => {});
+      if (news) continue;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, this.#timing.renewEvery);
+        membership.say = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        if (closing.aborted || membership.signal?.aborted === true) membership.say();
+      });
     }
     const gone = publishExpecting(this.link, subject, '', encodeHeaders([DELETED]), this.#timing.lostAfter);
     // Unheard, it is found out after a while.
@@ -159,25 +307,29 @@ export class NatsLeases implements Leases {
   /** Gives up all leases and all waiting. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([...[...this.#held].map((lease) => lease.release()), ...this.#memberships]);
+    const memberships = [...this.#memberships.values()];
+    for (const { say } of memberships) say();
+    await Promise.all([
+      ...[...this.#held].map((lease) => lease.release()),
+      ...memberships.map(({ done }) => done),
+    ]);
     await this.#board.close();
   }
 
   /** @returns undefined when somebody else was faster. */
   async #take(
     cluster: string,
-    value: string,
-    token: string,
-    entry: LeaseEntry,
+    { holder, token, value, expected, membership }: Taking,
   ): Promise<HeldLease | undefined> {
     const sentAt = performance.now();
     try {
-      const revision = await this.#put(cluster, value, entry.revision);
-      const lease: HeldLease = new HeldLease(cluster, revision, sentAt, this.#timing, {
-        renew: (last, timeout) => this.#put(cluster, value, last, timeout),
+      const revision = await this.#put(cluster, value(), expected);
+      const identity = { cluster, holder, token };
+      const lease: HeldLease = new HeldLease(identity, revision, sentAt, this.#timing, {
+        renew: (last, timeout) => this.#put(cluster, value(), last, timeout),
         read: async () => {
           const now = await this.#read(cluster);
-          return now.token === token ? now.revision : undefined;
+          return { revision: now.revision, ours: now.token === token, rival: this.#rival(cluster, token) };
         },
         remove: async (last) => {
           await publishExpecting(
@@ -188,9 +340,13 @@ export class NatsLeases implements Leases {
           );
         },
         reachable: () => this.link.connected,
-        ended: () => this.#held.delete(lease),
+        ended: () => {
+          this.#held.delete(lease);
+          membership.say();
+        },
       });
       this.#held.add(lease);
+      membership.say();
       return lease;
     } catch (error) {
       if (error instanceof BrokerError && error.code === 'WRONG_SEQUENCE') return undefined;
@@ -198,12 +354,23 @@ export class NatsLeases implements Leases {
     }
   }
 
-  #put(cluster: string, value: string, revision: number, timeout?: number): Promise<number> {
+  /** Whether another living member says that the lease is his, and is to have it of the two. */
+  #rival(cluster: string, token: string): boolean {
+    const now = performance.now();
+    for (const [key, { leads, seenAt }] of this.#board.entries) {
+      const theirs = key.startsWith(MEMBER_PREFIX) ? leads?.[cluster] : undefined;
+      if (theirs !== undefined && theirs < token && now - seenAt < this.#livesFor) return true;
+    }
+    return false;
+  }
+
+  /** @param revision that the key must have; undefined: whatever stands there. */
+  #put(cluster: string, value: string, revision: number | undefined, timeout?: number): Promise<number> {
     return publishExpecting(
       this.link,
       this.#subject(cluster),
       value,
-      encodeHeaders([expectLastOfSubject(revision)]),
+      encodeHeaders(revision === undefined ? [] : [expectLastOfSubject(revision)]),
       timeout,
     );
   }
@@ -227,9 +394,10 @@ export class NatsLeases implements Leases {
 
 /** What a held lease does with its key. */
 interface LeaseKey {
-  renew(revision: number, timeout: number): Promise<number>;
-  /** The key's revision if it is still ours. */
-  read(): Promise<number | undefined>;
+  /** @param revision that it must have; undefined: whatever stands there. */
+  renew(revision: number | undefined, timeout: number): Promise<number>;
+  /** The key as it is now: its revision, whether it is still ours, and whether another member has a better claim. */
+  read(): Promise<{ readonly revision: number; readonly ours: boolean; readonly rival: boolean }>;
   remove(revision: number): Promise<void>;
   /** Whether there is a connection now. */
   reachable(): boolean;
@@ -238,6 +406,12 @@ interface LeaseKey {
 
 /** A lease that we hold, renewed until it is released or lost. */
 class HeldLease implements Lease {
+  readonly cluster: string;
+  readonly holder: string;
+  /** What tells it from any other. */
+  readonly token: string;
+  /** How often in a row somebody else has written to the key. */
+  #conflicts = 0;
   readonly #end = new AbortController();
   #renewing: Promise<void> | undefined;
   #renewTimer: NodeJS.Timeout | undefined;
@@ -245,13 +419,16 @@ class HeldLease implements Lease {
   #released: Promise<void> | undefined;
 
   constructor(
-    readonly cluster: string,
+    identity: { readonly cluster: string; readonly holder: string; readonly token: string },
     private revision: number,
     /** When the last renewal that succeeded was *sent*: standbys cannot have seen it earlier. */
     private renewedAt: number,
     readonly timing: Required<LeaseTiming>,
     readonly key: LeaseKey,
   ) {
+    this.cluster = identity.cluster;
+    this.holder = identity.holder;
+    this.token = identity.token;
     this.#schedule(timing.renewEvery);
     this.#watchDeadline();
   }
@@ -288,9 +465,10 @@ class HeldLease implements Lease {
       return code === 'UNAVAILABLE';
     }
     // Removed, or taken, by a publish whose answer was lost; or renewed by one.
-    const revision = await this.key.read().catch(() => undefined);
-    this.revision = revision ?? this.revision;
-    return revision !== undefined;
+    const now = await this.key.read().catch(() => undefined);
+    if (now?.ours !== true) return false;
+    this.revision = now.revision;
+    return true;
   }
 
   #finish(why: string): void {
@@ -312,7 +490,9 @@ class HeldLease implements Lease {
     const sentAt = performance.now();
     const left = this.renewedAt + this.timing.lostAfter - sentAt;
     try {
-      this.revision = await this.key.renew(this.revision, Math.max(1, left));
+      const expected = this.#conflicts < MOST_CONFLICTS ? this.revision : undefined;
+      this.revision = await this.key.renew(expected, Math.max(1, left));
+      this.#conflicts = 0;
       this.renewedAt = sentAt;
       this.#schedule(this.timing.renewEvery);
     } catch (error) {
@@ -322,14 +502,18 @@ class HeldLease implements Lease {
   }
 
   /**
-   * The key is not at our revision: taken by another, or renewed by us in a publish whose answer was lost.
+   * The key is not at our revision: renewed by us in a publish whose answer was lost, taken by another member, or
+   * overwritten by a stranger. While the lease has not run out no member may have taken it: unless one says that he did,
+   * it is taken back, at last whatever stands there.
    */
   async #verify(): Promise<void> {
     try {
-      const revision = await this.key.read();
-      if (revision === undefined)
-        return this.#finish(`Somebody else holds the lease of ${this.cluster} now.`);
+      const { revision, ours, rival } = await this.key.read();
+      if (!ours && rival) return this.#finish(`Somebody else holds the lease of ${this.cluster} now.`);
       this.revision = revision;
+      this.#conflicts++;
+      // A stranger may write again at any moment: at once, and not in a while.
+      if (!ours) return this.#schedule(0);
     } catch {
       // Not known: the deadline decides.
     }

@@ -23,6 +23,8 @@ export interface ReaderOptions {
   readonly filter: readonly string[];
   /** Reads what comes after this sequence. */
   readonly after: number;
+  /** With `after: 0`: reads what was stored from this time on, in milliseconds since 1970. */
+  readonly since?: number;
   /** Creation time of the stream that `after` belongs to; unknown, it is the stream that is found first. */
   readonly created?: string;
   readonly headersOnly?: boolean;
@@ -42,6 +44,8 @@ const EXPIRES = 30_000;
 const HEARTBEAT = 2_500;
 /** A consumer that nobody asks for this long goes away by itself. */
 const INACTIVE = 60_000;
+/** Reading in vain for so long is trouble, in milliseconds. */
+const TROUBLE_AFTER = 5_000;
 const SHORTEST_WAIT = 50;
 const LONGEST_WAIT = 2_000;
 /**
@@ -62,6 +66,8 @@ export class OrderedReader {
   #created: string | undefined;
   #closed = false;
   #attempt: Attempt | undefined;
+  /** Why it cannot read, and since when. */
+  #failing: { readonly since: number; readonly why: string } | undefined;
   readonly #stop = new AbortController();
   readonly #stopped = new Promise<void>((resolve) => {
     this.#stop.signal.addEventListener('abort', () => resolve());
@@ -75,6 +81,14 @@ export class OrderedReader {
     this.#last = options.after;
     this.#created = options.created;
     this.#done = this.#run();
+  }
+
+  /** Why nothing can be read, when that has lasted; undefined while it can. */
+  get trouble(): string | undefined {
+    const failing = this.#failing;
+    return failing !== undefined && performance.now() - failing.since >= TROUBLE_AFTER
+      ? failing.why
+      : undefined;
   }
 
   /** Asks for more, if there is room and nothing is asked for already. */
@@ -103,8 +117,11 @@ export class OrderedReader {
         if (this.#closed) break;
         this.link.log('debug', `Reading ${stream} again: ${reason}`, { after: this.#last });
         notFound = 0;
-      } catch (error) {
+      } catch (failure) {
         if (this.#closed) break;
+        const error = await this.#replacedOr(failure);
+        const why = `Cannot read ${stream}: ${error instanceof Error ? error.message : String(error)}`;
+        this.#failing = { since: this.#failing?.since ?? performance.now(), why };
         if (error instanceof ReplacedError) {
           if (whenReplaced === 'fail') return this.options.onFailed(error.toBrokerError(stream));
           this.link.log('warn', `${stream} was made again; reading it from its first message`);
@@ -144,12 +161,24 @@ export class OrderedReader {
       await attempt.makeConsumer();
       // Asked after the consumer was made: it sits on this stream, or went away with the one before.
       await this.#checkStream();
+      this.#failing = undefined;
       if (this.#closed) return 'closed';
       attempt.pull();
       return await attempt.ended;
     } finally {
       this.#attempt = undefined;
       attempt.dispose();
+    }
+  }
+
+  /** What made a stream of the same name refuse: that it is another one says more than how it refuses. */
+  async #replacedOr(failure: unknown): Promise<unknown> {
+    if (failure instanceof ReplacedError) return failure;
+    try {
+      await this.#checkStream();
+      return failure;
+    } catch (error) {
+      return error instanceof ReplacedError ? error : failure;
     }
   }
 
@@ -211,12 +240,15 @@ class Attempt {
   #last: number;
 
   async makeConsumer(): Promise<void> {
-    const { stream, filter, headersOnly } = this.options;
+    const { stream, filter, headersOnly, since } = this.options;
+    const begin =
+      since !== undefined && this.after === 0
+        ? { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(since).toISOString() }
+        : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: this.after + 1 };
     const config: Partial<ConsumerConfig> = {
       name: this.#consumer,
       filter_subjects: [...filter],
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: this.after + 1,
+      ...begin,
       ack_policy: AckPolicy.None,
       max_deliver: 1,
       mem_storage: true,

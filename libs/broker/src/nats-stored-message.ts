@@ -35,7 +35,7 @@ const milliseconds = (time: string): number => Date.parse(time.replace(/(\.\d{3}
 export function getStoredMessage(
   link: NatsLink,
   stream: string,
-  query: { seq: number } | { last_by_subj: string },
+  query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
 ): Promise<StoredMessage | undefined> {
   return link.call(`Reading a message of ${stream}`, async () => {
     const answer = await link.connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), {

@@ -47,11 +47,16 @@ const DUPLICATE_WINDOW = 120_000;
 
 const base = (
   limits: StreamLimits,
-): Pick<StreamConfig, 'storage' | 'num_replicas' | 'retention' | 'allow_direct'> => ({
+): Pick<
+  StreamConfig,
+  'storage' | 'num_replicas' | 'retention' | 'allow_direct' | 'max_msgs' | 'max_msgs_per_subject'
+> => ({
   storage: limits.storage === 'memory' ? StorageType.Memory : StorageType.File,
   num_replicas: limits.replicas ?? 1,
   retention: RetentionPolicy.Limits,
   allow_direct: true,
+  max_msgs: -1,
+  max_msgs_per_subject: -1,
 });
 
 /**
@@ -93,8 +98,13 @@ export const deadPlan = (limits: StreamLimits): StreamPlan => ({
   max_bytes: limits.deadMaxBytes ?? GIB,
 });
 
-/** `VF_OUT_<cluster>`. */
-export const outputPlan = (limits: StreamLimits, cluster: string, firstSequence: number): StreamPlan => ({
+/** `VF_OUT_<cluster>`. @param metadata what is noted in it; what is there already and not named stays. */
+export const outputPlan = (
+  limits: StreamLimits,
+  cluster: string,
+  firstSequence: number,
+  metadata: Readonly<Record<string, string>> = {},
+): StreamPlan => ({
   ...base(limits),
   name: outputStream(cluster),
   subjects: [outputsOf(cluster)],
@@ -102,6 +112,7 @@ export const outputPlan = (limits: StreamLimits, cluster: string, firstSequence:
   max_bytes: limits.outputMaxBytes ?? 4 * GIB,
   max_age: nanos(limits.outputMaxAge ?? 30 * DAY),
   ...(firstSequence > 1 && { first_seq: firstSequence }),
+  ...(Object.keys(metadata).length > 0 && { metadata }),
 });
 
 /** The stream's state, asked from its leader; undefined when there is none. */
@@ -168,6 +179,8 @@ const UPDATABLE = [
   'duplicate_window',
   'discard',
   'allow_direct',
+  'max_msgs',
+  'max_msgs_per_subject',
 ] as const;
 
 async function settle(link: NatsLink, plan: StreamPlan, found: StreamInfo): Promise<void> {
@@ -202,6 +215,10 @@ function differences(plan: StreamPlan, config: StreamConfig): Partial<StreamConf
   const { subject_transform: renaming } = plan;
   if (renaming !== undefined && renaming.dest !== config.subject_transform?.dest)
     changes['subject_transform'] = renaming;
+  const noted = Object.entries(plan.metadata ?? {}).filter(
+    ([name, value]) => config.metadata?.[name] !== value,
+  );
+  if (noted.length > 0) changes['metadata'] = { ...config.metadata, ...Object.fromEntries(noted) };
   return changes;
 }
 
@@ -226,7 +243,6 @@ function refuseContradictions(plan: StreamPlan, { config }: StreamInfo): void {
   if (config.mirror || config.sources?.length) refuse('is filled from other streams');
   const { dest } = config.subject_transform ?? {};
   if (dest && dest !== plan.subject_transform?.dest) refuse('renames subjects (subject_transform)');
-  if (config.max_msgs > 0 || config.max_msgs_per_subject > 0) refuse('limits the number of messages');
 }
 
 async function ownersOf(link: NatsLink, plan: StreamPlan): Promise<string> {

@@ -87,12 +87,17 @@ function ownMac(state: State, { report: { mac } }: Vf, data: VfAllocated): strin
   return state.macs.has(mac) ? undefined : mac;
 }
 
+/** EX-1 does not hold in a log: one VF has two holders. */
+export class HandedOutTwice extends Error {
+  override readonly name = 'HandedOutTwice';
+}
+
 export function allocateVf(state: State, data: VfAllocated, at: number): void {
   const vf = vfAt(state, data.hostId, data.vf);
   // EX-1, as a last line of defence: a log that hands one VF out twice must not become a state that looks
   // sound.
   if (vf.allocation !== undefined) {
-    throw new Error(
+    throw new HandedOutTwice(
       `the log hands out VF ${data.vf} of host ${data.hostId} twice: ${vf.allocation.id}, ${data.allocationId}`,
     );
   }

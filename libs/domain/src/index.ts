@@ -3,6 +3,7 @@ export { decide, DECIDER_VERSION, recall } from './decide.js';
 export { EVENT_SCHEMA } from './events.js';
 export type * from './events.js';
 export { evolve, STATE_VERSION } from './evolve.js';
+export { HandedOutTwice } from './evolve-vm.js';
 export type * from './inputs.js';
 export { hash53 } from './naming.js';
 export { forgetObserved, observe } from './observe.js';

@@ -5,8 +5,10 @@ import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
 import { PipelineError } from './errors.js';
+import { LastingFailure } from './lasting-failure.js';
 import type { Loaded } from './load.js';
 import type { Logger } from './logger.js';
+import { identityOf, otherLog } from './positions.js';
 import { persist } from './retry.js';
 import { hesitation, nextMove } from './spread.js';
 import { Standby, type StandbyStatus } from './standby.js';
@@ -30,6 +32,11 @@ const LOOK_AGAIN = 2000;
 const SPREAD_EVERY = 1000;
 /** A cluster that came back to who gave it up is not given up again for so long, at most. */
 const LONGEST_SPREAD_PAUSE = 60_000;
+
+/** What all clusters share is looked at this often, in milliseconds. */
+const CHECK_EVERY = 5000;
+/** A leader's log must differ so often, a second apart, to be another one. */
+const LOOKS_AT_LEADERS = 3;
 
 /** A batch of inputs on its way to the decider. */
 export interface InputBatch {
@@ -64,7 +71,7 @@ export type ClusterStatus =
   | ({ readonly role: 'standby'; readonly leader?: string } & StandbyStatus)
   | ({ readonly role: 'leader' } & LeaderStatus)
   /** It could not be led. It is tried again; seldom when it is `final`: then a person must look. */
-  | { readonly role: 'failed'; readonly message: string; readonly final: boolean };
+  | { readonly role: 'failed'; readonly code?: string; readonly message: string; readonly final: boolean };
 
 interface Cluster {
   status: () => ClusterStatus;
@@ -73,8 +80,13 @@ interface Cluster {
   held: boolean;
   /** Gives it up, for another instance to lead it; there while we lead. */
   giveUp: (() => void) | undefined;
+  /** Why it must not be led, whatever the log and NATS say. */
+  halted: PipelineError | undefined;
   readonly done: Promise<void>;
 }
+
+const leaderOf = (log: string | undefined): string =>
+  `the allocator that leads the cluster works on ${log === undefined ? 'an empty one' : `the one that begins with ${log}`}`;
 
 /** Whether only a person can mend it: damage, another log, an event of a newer release, missing rights, a defect. */
 const isFinal = (error: unknown): boolean => {
@@ -96,9 +108,45 @@ export class Allocator {
   private watcher: { close(): Promise<void> } | undefined;
   private orphans: Promise<void> = Promise.resolve();
   private spreading: Promise<void> = Promise.resolve();
+  private checking: Promise<void> = Promise.resolve();
+  private readonly shared: LastingFailure;
+  /** Whether the log was compared with those of the leaders that live. */
+  private compared = false;
   private readonly changed = new Set<() => void>();
 
-  constructor(private readonly options: AllocatorOptions) {}
+  constructor(private readonly options: AllocatorOptions) {
+    this.shared = new LastingFailure(options.clock);
+  }
+
+  /** What keeps every cluster from being served: a stream that all share and that is not as it must be. */
+  get trouble(): string | undefined {
+    return this.shared.trouble;
+  }
+
+  /**
+   * Why nothing that this instance could say of a cluster need be true: it has not compared its log yet with those that
+   * the site works on, or the cluster's is another one.
+   *
+   * @returns a sentence for who asks; undefined when the log is the right one.
+   */
+  whyNotAsked(cluster: string): string | undefined {
+    if (!this.compared)
+      return 'this instance is starting: it has not seen yet whether its log is the right one';
+    const status = this.clusters.get(cluster)?.status();
+    return status?.role === 'failed' && status.code === 'OTHER_LOG' ? status.message : undefined;
+  }
+
+  /**
+   * Stops leading a cluster, and does not begin again: somebody has seen that its log hands one VF out twice (EX-1).
+   *
+   * @param why for a person.
+   */
+  halt(name: string, why: string): void {
+    const cluster = this.clusters.get(name);
+    if (cluster === undefined || cluster.halted !== undefined) return;
+    cluster.halted = new PipelineError('TWO_HOLDERS', `cluster '${name}' is not led: ${why}`);
+    cluster.leader?.fail(cluster.halted);
+  }
 
   /**
    * Starts to lead. Resolves once every cluster that is known is led, led by somebody else, or in trouble of its
@@ -131,13 +179,61 @@ export class Allocator {
       },
       { ...this.options, signal },
     );
+    await persist('asking NATS who leads', () => this.refuseOtherLog(), { ...this.options, signal });
+    this.compared = true;
     if (this.mayLead(DEFAULT_CLUSTER) && !this.usesDefault) await broker.output.create(DEFAULT_CLUSTER, 1);
     const known = new Set([DEFAULT_CLUSTER, ...found]);
     for (const cluster of known) this.add(cluster);
     this.watcher = await broker.input.watch(({ sequence, subject }) => this.notice(sequence, subject));
     broker.leases.join(this.options.instance, () => this.ready(), this.stopping.signal);
     this.spreading = this.keepSpread();
+    this.checking = this.keepChecking();
     await this.untilSettled();
+  }
+
+  /**
+   * Compares the log with those that the living leaders of the site work on.
+   *
+   * @throws PipelineError `OTHER_LOG`: ours fits none, so it is another one, whatever cluster it is asked for.
+   */
+  private async refuseOtherLog(): Promise<void> {
+    const { broker, log, clock } = this.options;
+    for (let looks = 1; ; looks++) {
+      let differs: PipelineError | undefined;
+      for (const [cluster, theirs] of await broker.leases.survey()) {
+        if (!this.mayLead(cluster)) continue;
+        const ours = await identityOf(log, cluster);
+        if (ours !== undefined && ours === theirs) return;
+        if (ours !== theirs) differs ??= otherLog(cluster, log, ours, leaderOf(theirs));
+      }
+      if (differs === undefined) return;
+      // Who has just begun a log says so with his next renewal.
+      if (looks === LOOKS_AT_LEADERS) throw differs;
+      await clock.sleep(STANDBY_AFTER, this.stopping.signal);
+      this.stopping.signal.throwIfAborted();
+    }
+  }
+
+  /** Looks again and again whether what all clusters share is as it must be. */
+  private async keepChecking(): Promise<void> {
+    const { broker, clock, logger } = this.options;
+    const { signal } = this.stopping;
+    const said = new SaidTrouble();
+    while (!signal.aborted) {
+      await clock.sleep(CHECK_EVERY, signal);
+      if (signal.aborted) return;
+      try {
+        await broker.check();
+        this.shared.worked();
+        said.forget();
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        // While NATS is away that is said for itself.
+        if (!broker.connected) continue;
+        this.shared.failed(why, { lasts: isFinal(error) });
+        if (said.isNews(why, clock.now())) logger.warn(why);
+      }
+    }
   }
 
   /** Whether a cluster has a record. One that cannot be read has: what is wrong with it is its own trouble. */
@@ -183,7 +279,7 @@ export class Allocator {
     for (const look of [...this.changed]) look();
     await this.watcher?.close();
     await Promise.all([...this.clusters.values()].map(({ done }) => done));
-    await Promise.all([this.orphans, this.spreading]);
+    await Promise.all([this.orphans, this.spreading, this.checking]);
   }
 
   /** Whether the settings let this instance lead a cluster. */
@@ -198,6 +294,7 @@ export class Allocator {
       leader: undefined,
       held: false,
       giveUp: undefined,
+      halted: undefined,
       // It begins in a later turn, when the entry is in the map.
       done: Promise.resolve().then(() => this.keepLeading(name, cluster)),
     };
@@ -248,7 +345,7 @@ export class Allocator {
             const eventId = isReadable(read) ? read.input.id : read.eventId;
             const letter = { stream, sequence, subject, reason, eventId, headers, payload };
             try {
-              await broker.dead.publish(cluster, [letter]);
+              await broker.dead.publish(cluster, [letter], message.time);
             } catch (error) {
               // The stream itself may have been deleted.
               if (broker.connected) await broker.prepare().catch(() => undefined);
@@ -285,7 +382,8 @@ export class Allocator {
         const message = await this.reasonOf(name, error, final);
         if (said.isNews(message, clock.now()))
           logger[final ? 'error' : 'warn'](`cluster '${name}' is not led: ${message}`, { error });
-        this.setStatus(cluster, () => ({ role: 'failed', message, final }));
+        const code = error instanceof PipelineError ? { code: error.code } : undefined;
+        this.setStatus(cluster, () => ({ role: 'failed', ...code, message, final }));
         // One that was served for long has failed for the first time.
         if (clock.now() - begun > LONGEST_LONG_WAIT) failures = 0;
         const [first, longest] = final ? [FIRST_LONG_WAIT, LONGEST_LONG_WAIT] : [FIRST_WAIT, LONGEST_WAIT];
@@ -319,18 +417,27 @@ export class Allocator {
     if (known === undefined && cluster.status().role !== 'failed')
       this.setStatus(cluster, () => ({ role: 'opening' }));
     // Nobody asks for a lease who could not use it: first the state, then the lease.
+    if (cluster.halted !== undefined) throw cluster.halted;
     const standby = await this.unlessStopped(Standby.open(name, this.options, signal, known));
     const got = new AbortController();
+    const estranged = new AbortController();
     let lease: Lease | undefined;
     let left: Loaded | undefined;
     let leader: ClusterLeader | undefined;
     try {
       void this.showStandby(name, cluster, standby, known !== undefined, got.signal);
-      lease = await broker.leases.acquire(name, instance, AbortSignal.any([signal, standby.failed]), () =>
-        hesitation(broker.leases.fleet(), instance, name, this.held),
+      void this.watchLeader(name, standby, estranged, got.signal);
+      lease = await broker.leases.acquire(
+        name,
+        instance,
+        AbortSignal.any([signal, standby.failed, estranged.signal]),
+        () => hesitation(broker.leases.fleet(), instance, name, this.held),
+        () => (leader === undefined ? standby.identity : leader.identity),
       );
       got.abort();
       standby.failed.throwIfAborted();
+      estranged.signal.throwIfAborted();
+      if (cluster.halted !== undefined) throw cluster.halted;
       if (lease === undefined) return undefined;
       cluster.held = true;
       this.setStatus(cluster, () => ({ role: 'opening' }));
@@ -376,6 +483,29 @@ export class Allocator {
     }
   }
 
+  /** Looks whether who leads a cluster works on the log that this instance follows. */
+  private async watchLeader(
+    name: string,
+    standby: Standby,
+    estranged: AbortController,
+    over: AbortSignal,
+  ): Promise<void> {
+    const { broker, log, clock } = this.options;
+    let differed = 0;
+    while (!over.aborted) {
+      await clock.sleep(STANDBY_AFTER, over);
+      const { logs } = broker.leases.fleet();
+      if (over.aborted) return;
+      const theirs = logs.get(name);
+      const differs = logs.has(name) && theirs !== standby.identity;
+      // What was just written is on its way: to us, or to the lease.
+      differed = differs ? differed + 1 : 0;
+      if (differed < LOOKS_AT_LEADERS) continue;
+      estranged.abort(otherLog(name, log, standby.identity, leaderOf(theirs)));
+      return;
+    }
+  }
+
   /** Leads a cluster until the lease is lost or given up, the leader fails, or the allocator stops. */
   private async lead(name: string, cluster: Cluster, leader: ClusterLeader, lease: Lease): Promise<void> {
     const givenUp = new AbortController();
@@ -391,7 +521,11 @@ export class Allocator {
       leader.startClocks();
       cluster.leader = leader;
       cluster.giveUp = () => givenUp.abort();
-      this.setStatus(cluster, () => ({ role: 'leader', ...leader.status }));
+      this.setStatus(cluster, () => {
+        const { trouble, ...status } = leader.status;
+        const why = trouble ?? follower?.trouble;
+        return { role: 'leader', ...status, ...(why !== undefined && { trouble: why }) };
+      });
       if (over.aborted) close();
       for (;;) {
         const messages = await follower.take();

@@ -16,9 +16,10 @@ import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { PipelineError } from './errors.js';
 import { HistoryWatch } from './history.js';
+import { LastingFailure } from './lasting-failure.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
-import { resumeAfter, verifyOutput } from './positions.js';
+import { identityOf, resumeAfter, verifyOutput } from './positions.js';
 import { Relay } from './relay.js';
 import { persist } from './retry.js';
 import { sealDecision } from './seal.js';
@@ -37,8 +38,6 @@ const TICK_EVERY = 1000;
 const RELAY_PATIENCE = 1000;
 /** A leader that has nothing on its way looks this often whether somebody else wrote, in milliseconds. */
 const LOOK_AT_LOG = 2000;
-/** For so long it may look in vain before that is trouble, in milliseconds. */
-const LOOK_IN_VAIN = 5000;
 /**
  * A snapshot is taken after this many events or this many milliseconds, whichever is first, and never more
  * often than the last.
@@ -70,6 +69,8 @@ interface Segment {
   readonly messages: readonly OutputMessage[];
   /** What could not be taken, in order; to be dead-lettered before the decisions are appended. */
   readonly dead: readonly DeadLetter[];
+  /** When the first of its inputs was stored. */
+  readonly since: number;
   /** Whether `dead` was judged by the state, so that all before it must be durable first. */
   readonly judged: boolean;
   /** Position before the first decision. */
@@ -115,8 +116,14 @@ export class ClusterLeader {
   private appends = 0;
   private trouble: string | undefined;
   private readonly history: HistoryWatch;
-  /** Why the log could not be looked at, and since when. */
-  private unseen: { readonly since: number; readonly why: string } | undefined;
+  /** The log cannot be looked at. */
+  private readonly unseen: LastingFailure;
+  /** What the leader itself has to say is not taken by `VF_IN`. */
+  private readonly silent: LastingFailure;
+  /** What the leader itself has said does not come back. */
+  private readonly unheard: LastingFailure;
+  /** Sequence in `VF_IN` of what it said last. */
+  private said = 0;
 
   private constructor(
     readonly cluster: string,
@@ -124,9 +131,14 @@ export class ClusterLeader {
     private readonly state: State,
     private head: Head,
     private readonly relay: Relay,
+    /** What is durable of the log, as this leader has read or written it. */
+    private readonly known: { identity: string | undefined; head: Head },
     start: { readonly after: number; readonly stream: string; readonly snapshot: number },
   ) {
     this.history = new HistoryWatch(cluster, options);
+    this.unseen = new LastingFailure(options.clock);
+    this.silent = new LastingFailure(options.clock);
+    this.unheard = new LastingFailure(options.clock);
     this.durable = head.position;
     this.resumeAfter = start.after;
     this.inputSequence = start.after;
@@ -154,14 +166,21 @@ export class ClusterLeader {
     // In this order the log holds all that is out, even while somebody else still appends and relays.
     const output = await broker.output.state(cluster);
     const { state, head, snapshot } = await load();
-    const relayed = await verifyOutput(output, log, cluster, head);
+    const identity = head.position === 0 ? undefined : await identityOf(log, cluster);
+    const verified = await verifyOutput(output, options, cluster, head, identity);
+    const relayed = verified?.relayed;
     // One that is there is brought to the limits that the settings give now.
-    if (relayed !== undefined) await broker.output.create(cluster, relayed + 1);
+    if (verified !== undefined) await broker.output.create(cluster, (relayed ?? head.position) + 1, identity);
     const { created } = await broker.input.info();
     const after = await resumeAfter(broker, state, logger);
     signal?.throwIfAborted();
-    const relay = new Relay({ ...options, cluster }, relayed, head.position);
-    const leader = new ClusterLeader(cluster, options, state, head, relay, {
+    const durable = { identity, head };
+    const relay = new Relay(
+      { ...options, cluster, identity: () => durable.identity, head: () => durable.head },
+      relayed,
+      head.position,
+    );
+    const leader = new ClusterLeader(cluster, options, state, head, relay, durable, {
       after,
       stream: created,
       snapshot,
@@ -176,16 +195,25 @@ export class ClusterLeader {
     return leader;
   }
 
+  /** The identity of the log: the hash of its first record; undefined while it is empty. */
+  get identity(): string | undefined {
+    return this.known.identity;
+  }
+
   /** Aborts when the leader has failed; `reason` says why. */
   get failed(): AbortSignal {
     return this.failing.signal;
   }
 
   get status(): LeaderStatus {
-    const { unseen } = this;
-    const blind = unseen !== undefined && this.options.clock.now() - unseen.since >= LOOK_IN_VAIN;
     const trouble =
-      this.trouble ?? this.options.log.trouble ?? this.history.trouble ?? (blind ? unseen.why : undefined);
+      this.trouble ??
+      this.options.log.trouble ??
+      this.history.trouble ??
+      this.unseen.trouble ??
+      this.relay.trouble ??
+      this.silent.trouble ??
+      this.unheard.trouble;
     return {
       position: this.state.position,
       durable: this.durable,
@@ -319,7 +347,8 @@ export class ClusterLeader {
       taken++;
       if (judged) break;
     }
-    return { decisions, messages: outputs, dead, judged, from, sequence: this.inputSequence, taken };
+    const since = messages[0]?.time ?? 0;
+    return { decisions, messages: outputs, dead, since, judged, from, sequence: this.inputSequence, taken };
   }
 
   /** Reads an input; a reader that throws has a defect, and the message is put aside with what it said. */
@@ -363,7 +392,7 @@ export class ClusterLeader {
     this.failing.signal.throwIfAborted();
     if (segment.dead.length > 0) {
       await this.guard(() =>
-        this.persistently(`dead-lettering for '${this.cluster}'`, () => this.deadLetterAll(segment.dead)),
+        this.persistently(`dead-lettering for '${this.cluster}'`, () => this.deadLetterAll(segment)),
       );
     }
     if (segment.decisions.length > 0) {
@@ -373,10 +402,10 @@ export class ClusterLeader {
     this.keepUp(segment.sequence);
   }
 
-  private async deadLetterAll(letters: readonly DeadLetter[]): Promise<void> {
+  private async deadLetterAll({ dead: letters, since }: Segment): Promise<void> {
     const { broker } = this.options;
     try {
-      await broker.dead.publish(this.cluster, letters);
+      await broker.dead.publish(this.cluster, letters, since);
     } catch (error) {
       // The stream itself may have been deleted.
       if (broker.connected) await broker.prepare().catch(() => undefined);
@@ -391,6 +420,9 @@ export class ClusterLeader {
       log.append(this.cluster, from, decisions),
     );
     this.durable = from + messages.length;
+    if (from === 0) this.known.identity = decisions[0]?.[0]?.hash;
+    const last = decisions.at(-1)?.at(-1);
+    if (last !== undefined) this.known.head = { position: last.position, hash: last.hash };
     this.relay.offer(messages);
     while (this.durableWaiters[0] !== undefined && this.durableWaiters[0].position <= this.durable) {
       this.durableWaiters.shift()?.resolve();
@@ -489,20 +521,18 @@ export class ClusterLeader {
       if (signal.aborted || durable !== this.state.position) continue;
       try {
         const { position } = await log.head(this.cluster);
-        this.unseen = undefined;
+        this.unseen.worked();
         // An append of our own that began meanwhile explains it, or will fail by itself.
         if (signal.aborted || appends !== this.appends) continue;
         if (position > durable) this.fail(LogError.wrongPosition(this.cluster, durable, position));
         if (position < durable) {
           await this.history.look();
           const why = `the log of '${this.cluster}' ends at position ${position}, and ${durable} was in it: its end was taken away. Restore it from a backup`;
-          this.unseen = { since: clock.now() - LOOK_IN_VAIN, why };
+          this.unseen.failed(why, { lasts: true });
         }
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
         // One that is away for a moment is for the next append to report.
-        const since = isTransient(error) ? (this.unseen?.since ?? clock.now()) : clock.now() - LOOK_IN_VAIN;
-        this.unseen = { since, why };
+        this.unseen.failed(textOf(error), { lasts: !isTransient(error) });
       }
     }
   }
@@ -510,9 +540,15 @@ export class ClusterLeader {
   private async tick(): Promise<void> {
     const { clock, hardwareLimits } = this.options;
     const signal = AbortSignal.any([this.stopping.signal, this.failing.signal]);
+    let heard = this.inputSequence;
     while (!signal.aborted) {
       await clock.sleep(TICK_EVERY, signal);
       if (signal.aborted) continue;
+      const moves = this.inputSequence > heard;
+      heard = this.inputSequence;
+      if (moves || heard >= this.said) this.unheard.worked();
+      else
+        this.unheard.failed(`input ${this.said} of VF_IN was stored for this leader, and has not come to it`);
       if (this.wantsOtherLimits()) await this.say('ClusterPolicyChanged', { hardwareLimits });
       if (hasDeadlines(this.state)) await this.say('Tick', {});
     }
@@ -540,10 +576,12 @@ export class ClusterLeader {
     };
     const subject = inputSubject(this.cluster, 'cluster', this.cluster, type);
     try {
-      await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+      this.said = await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+      this.silent.worked();
     } catch (error) {
-      // What is lost is made good a second later; a broker that is away is the follower's to report.
+      // What is lost is made good a second later.
       if (!(error instanceof BrokerError)) this.fail(error);
+      this.silent.failed(`the leader's own ${type} is not taken by VF_IN: ${textOf(error)}`);
     }
   }
 }

@@ -563,7 +563,7 @@ describe('the pipeline over memory ports', () => {
 
     const behind = world.allocator({ log: new MemoryLog() });
     await expect(behind.start()).rejects.toThrow(
-      /ends at position 0, and VF_OUT_default at 1: the log is behind/,
+      /is empty, and VF_OUT_default takes the events of the log that begins with [0-9a-f]{64}: it is not the log/,
     );
 
     const other = new World();
@@ -874,8 +874,9 @@ describe('the pipeline over memory ports', () => {
       'VfReleased',
       'VmStopped',
     ]);
-    // What is behind its own end, which is nothing; the hash that VF_OUT is compared with; and whether the first is there.
-    expect(reads).toEqual([4, 3, 1]);
+    // What is behind its own end, which is nothing; which log it is; the hash that VF_OUT is compared with; and whether the
+    // first is there.
+    expect(reads).toEqual([4, 1, 3, 1]);
   });
 
   it("[OUT-3 acts] a predecessor's append that comes late is relayed, although nothing is decided behind it", async () => {

@@ -3,7 +3,7 @@ import { MemoryBrokerServer, type MemoryBroker } from '#broker';
 import { emptyState } from '#domain';
 import { MemoryLog, emptyHead, sealRecord, type Head, type StoredRecord } from '#log';
 import { silentLogger } from './logger.js';
-import { resumeAfter, verifyOutput } from './positions.js';
+import { identityOf, resumeAfter, verifyOutput } from './positions.js';
 import { messageOf } from './seal.js';
 
 const CLUSTER = 'default';
@@ -102,22 +102,65 @@ describe('a log beside VF_OUT', () => {
     return log;
   }
 
+  /** Compares a log with the stream as it is. */
+  async function verify(log: MemoryLog): ReturnType<typeof verifyOutput> {
+    const [state, head] = [await broker.output.state(CLUSTER), await log.head(CLUSTER)];
+    return verifyOutput(state, { broker, log }, CLUSTER, head, await identityOf(log, CLUSTER));
+  }
+
   test('what was relayed is a beginning of the log', async () => {
     const all = history('vm-1', 3);
     await relayed(all.slice(0, 2));
-    const log = await logOf(all);
-    expect(
-      await verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
-    ).toBe(2);
+    expect(await verify(await logOf(all))).toEqual({ relayed: 2 });
+  });
+
+  test.each([
+    ['in the place of an event', 2, 3],
+    ['behind the last event', 3, 3],
+    ['in the stream of an empty log', 0, 0],
+  ])('what is surely no event of the cluster, %s, is left to the relay', async (_where, out, length) => {
+    const all = history('vm-1', length);
+    await broker.output.create(CLUSTER, 1);
+    await relayed(all.slice(0, out));
+    for (const stray of [
+      '',
+      'null',
+      '[]',
+      '{"id":"x"}',
+      JSON.stringify({
+        ...JSON.parse(String(messageOf(CLUSTER, history('vm-1', 1)[0]!).payload)),
+        position: '77',
+      }),
+    ])
+      server.strayOutput(CLUSTER, 'vf.out.default.vm.x.VmStopped', stray);
+    expect(await verify(await logOf(all))).toEqual({ relayed: undefined });
+  });
+
+  test.each([
+    ['an empty log', 0],
+    ['a log that is shorter', 2],
+    ['a log that is longer', 5],
+  ])('OTHER_LOG: the stream takes the events of another one than %s', async (_what, length) => {
+    const theirs = history('vm-1', 3);
+    await broker.output.create(CLUSTER, 1, theirs[0]!.hash);
+    await relayed(theirs);
+    await expect(verify(await logOf(history('vm-2', length)))).rejects.toMatchObject({ code: 'OTHER_LOG' });
+    server.purgeOutput(CLUSTER);
+    await expect(verify(await logOf(history('vm-2', length)))).rejects.toMatchObject({ code: 'OTHER_LOG' });
+  });
+
+  test('a note that names another log is not believed where the events fit', async () => {
+    const all = history('vm-1', 3);
+    await broker.output.create(CLUSTER, 1, 'f'.repeat(64));
+    await relayed(all);
+    expect(await verify(await logOf(all))).toEqual({ relayed: 3 });
   });
 
   test('LOG_BEHIND: the log ends before what was relayed', async () => {
     const all = history('vm-1', 3);
     await relayed(all);
     const log = await logOf(all.slice(0, 2));
-    await expect(
-      verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
-    ).rejects.toMatchObject({
+    await expect(verify(log)).rejects.toMatchObject({
       code: 'LOG_BEHIND',
     });
   });
@@ -125,9 +168,7 @@ describe('a log beside VF_OUT', () => {
   test('LOG_DIFFERS: the log tells another history at the position that was relayed last', async () => {
     await relayed(history('vm-1', 3));
     const log = await logOf(history('vm-2', 4));
-    await expect(
-      verifyOutput(await broker.output.state(CLUSTER), log, CLUSTER, await log.head(CLUSTER)),
-    ).rejects.toMatchObject({
+    await expect(verify(log)).rejects.toMatchObject({
       code: 'LOG_DIFFERS',
       message: expect.stringMatching(/position 3/),
     });

@@ -1,36 +1,69 @@
 import type { Broker, OutputState } from '#broker';
-import type { EventLog, Head } from '#log';
+import { eventId, type EventLog, type Head } from '#log';
 import type { State } from '#domain';
 import { readCloudEvent } from '#wire';
 import { PipelineError } from './errors.js';
 import type { Logger } from './logger.js';
 
+/** Messages that are looked at in one go. */
+const SOME = 100;
+
+/** What a stream of a cluster's events says about the log. */
+export interface VerifiedOutput {
+  /** The last position that was relayed; undefined: the relay must look, because something else lies there too. */
+  readonly relayed: number | undefined;
+}
+
 /**
- * Compares the log with `VF_OUT_<cluster>`: what was relayed must be a beginning of what the log holds.
+ * Compares the log with `VF_OUT_<cluster>`: what was relayed must be a beginning of what the log holds. What could not be
+ * an event of this cluster is a stranger's, and the relay puts it right; whatever else is there that the log does not have
+ * may be history, and a person must look.
  *
  * @param output the stream as it was before the log was read to its end. The other way round an allocator that
  *   still appends and relays makes the log look too short, each time again.
- * @returns the last position that was relayed; undefined when there is no stream.
- * @throws PipelineError `LOG_BEHIND`, `LOG_DIFFERS`: the cluster is not led until a person has looked;
+ * @param identity of the log; undefined: it is empty.
+ * @returns undefined when there is no stream.
+ * @throws PipelineError `OTHER_LOG`, `LOG_BEHIND`, `LOG_DIFFERS`: the cluster is not led until a person has looked;
  *   `DEPOSED`: the log is longer than `head` by now; load again.
  */
 export async function verifyOutput(
   output: OutputState | undefined,
-  log: EventLog,
+  { broker, log }: { readonly broker: Broker; readonly log: EventLog },
   cluster: string,
   head: Head,
-): Promise<number | undefined> {
+  identity: string | undefined,
+): Promise<VerifiedOutput | undefined> {
   if (output === undefined) return undefined;
   const { lastSequence, lastPayload } = output;
-  if (lastSequence > head.position) {
-    const now = await log.head(cluster);
-    if (now.position >= lastSequence) {
-      throw new PipelineError(
-        'DEPOSED',
-        `cluster '${cluster}': the log went on from position ${head.position} to ${now.position} while it was being ` +
-          `opened: another allocator has written to it`,
-      );
+  if (lastSequence <= head.position) {
+    if (lastPayload === undefined || lastSequence === 0) {
+      refuseOtherLog(output, log, cluster, identity);
+      return { relayed: lastSequence };
     }
+    const stored = await hashAt(log, cluster, lastSequence);
+    const relayed = eventAt(cluster, lastSequence, lastPayload);
+    // That it fits says more than what is noted: the note is for what does not.
+    if (relayed?.hash === stored) return { relayed: lastSequence };
+    refuseOtherLog(output, log, cluster, identity);
+    if (relayed === undefined) return { relayed: undefined };
+    throw new PipelineError(
+      'LOG_DIFFERS',
+      `the log of cluster '${cluster}' (${log.name}) and VF_OUT_${cluster} tell different histories at position ` +
+        `${lastSequence}: the log's hash is ${stored}, the stream's ${relayed.hash}. It is not the log that belongs to this ` +
+        `NATS, or one of the two was restored from a backup. Give the right log in VF_EVENT_LOG and VF_DATA_DIR; or delete ` +
+        `the stream VF_OUT_${cluster}, which is then made again from the log`,
+    );
+  }
+  const now = await log.head(cluster);
+  if (now.position >= lastSequence) {
+    throw new PipelineError(
+      'DEPOSED',
+      `cluster '${cluster}': the log went on from position ${head.position} to ${now.position} while it was being ` +
+        `opened: another allocator has written to it`,
+    );
+  }
+  refuseOtherLog(output, log, cluster, identity);
+  if (await holdsEvent(broker, cluster, Math.max(head.position + 1, output.firstSequence))) {
     throw new PipelineError(
       'LOG_BEHIND',
       `the log of cluster '${cluster}' (${log.name}) ends at position ${head.position}, and VF_OUT_${cluster} at ` +
@@ -39,32 +72,80 @@ export async function verifyOutput(
         `delete the stream VF_OUT_${cluster}, which is then made again from the log`,
     );
   }
-  if (lastPayload === undefined || lastSequence === 0) return lastSequence;
-  const relayed = hashOf(lastPayload);
-  const stored = await hashAt(log, cluster, lastSequence);
-  if (relayed !== stored) {
-    throw new PipelineError(
-      'LOG_DIFFERS',
-      `the log of cluster '${cluster}' (${log.name}) and VF_OUT_${cluster} tell different histories at position ` +
-        `${lastSequence}: the log's hash is ${stored}, the stream's ${relayed}. It is not the log that belongs to this ` +
-        `NATS, or one of the two was restored from a backup. Give the right log in VF_EVENT_LOG and VF_DATA_DIR; or delete ` +
-        `the stream VF_OUT_${cluster}, which is then made again from the log`,
-    );
-  }
-  return lastSequence;
+  return { relayed: undefined };
 }
 
-function hashOf(payload: Uint8Array): string | undefined {
+/** @throws PipelineError `OTHER_LOG` when the stream takes the events of another log. */
+function refuseOtherLog(
+  output: OutputState,
+  log: EventLog,
+  cluster: string,
+  identity: string | undefined,
+): void {
+  if (output.log === undefined || output.log === identity) return;
+  throw otherLog(
+    cluster,
+    log,
+    identity,
+    `VF_OUT_${cluster} takes the events of the log that begins with ${output.log}`,
+  );
+}
+
+/** What keeps a log from being used where another one is. @param fact what names the other one. */
+export const otherLog = (
+  cluster: string,
+  log: EventLog,
+  identity: string | undefined,
+  fact: string,
+): PipelineError =>
+  new PipelineError(
+    'OTHER_LOG',
+    `the log of cluster '${cluster}' (${log.name}) ` +
+      (identity === undefined ? 'is empty' : `begins with ${identity}`) +
+      `, and ${fact}: it is not the log that belongs to this NATS. All allocators of a site work on one log: give it in ` +
+      `VF_EVENT_LOG and VF_DATA_DIR. A SQLite file serves one machine; several need a log in JetStream or KurrentDB`,
+  );
+
+/** The identity of a log: the hash of its first record; undefined while it is empty. */
+export const identityOf = (log: EventLog, cluster: string): Promise<string | undefined> =>
+  hashAt(log, cluster, 1);
+
+/** Whether the stream holds, from a position on, what could be an event of the cluster there. */
+async function holdsEvent(broker: Broker, cluster: string, from: number): Promise<boolean> {
+  for (let next = from; ;) {
+    const stored = await broker.output.read(cluster, next, SOME);
+    if (stored.some(({ position, payload }) => eventAt(cluster, position, payload) !== undefined))
+      return true;
+    const last = stored.at(-1);
+    if (last === undefined) return false;
+    next = last.position + 1;
+  }
+}
+
+/** What could be the event at a position, going by what anybody can see; undefined: it is surely something else. */
+function eventAt(
+  cluster: string,
+  position: number,
+  payload: Uint8Array,
+): { readonly hash: string } | undefined {
+  let event: unknown;
   try {
-    const { hash } = JSON.parse(new TextDecoder().decode(payload)) as { hash?: string };
-    return hash;
+    event = JSON.parse(new TextDecoder().decode(payload));
   } catch {
     return undefined;
   }
+  const { hash, id, source, position: said } = (event ?? {}) as Readonly<Record<string, unknown>>;
+  const isEvent =
+    typeof hash === 'string' &&
+    /^[0-9a-f]{64}$/.test(hash) &&
+    id === eventId(hash) &&
+    source === `/vf-scheduler/${cluster}` &&
+    said === String(position);
+  return isEvent ? { hash } : undefined;
 }
 
 async function hashAt(log: EventLog, cluster: string, position: number): Promise<string | undefined> {
-  for await (const [record] of log.read(cluster, position)) return record?.hash;
+  for await (const [record] of log.read(cluster, position, { inputs: false, most: 1 })) return record?.hash;
   return undefined;
 }
 

@@ -9,6 +9,7 @@ function fleetOf(leads: Record<string, string[]>, ready: Record<string, string[]
   return {
     members: new Map(Object.keys(leads).map((name) => [name, new Set(ready[name] ?? clusters)])),
     holders: new Map(Object.entries(leads).flatMap(([name, led]) => led.map((cluster) => [cluster, name]))),
+    logs: new Map(),
   };
 }
 
@@ -42,10 +43,13 @@ describe('the spread of clusters over instances', () => {
   });
 
   it('nothing moves while a cluster has no leader, or one who is gone', () => {
-    const fleet = fleetOf({ one: ['a', 'b', 'c'], two: [] });
+    const all = ['a', 'b', 'c', 'd'];
+    const fleet = fleetOf({ one: ['a', 'b', 'c'], two: [] }, { one: all, two: all });
     expect(nextMove(fleet)).toEqual({ cluster: 'a', from: 'one', to: 'two' });
     expect(nextMove({ ...fleet, holders: new Map([...fleet.holders, ['d', undefined]]) })).toBeUndefined();
     expect(nextMove({ ...fleet, holders: new Map([...fleet.holders, ['d', 'gone']]) })).toBeUndefined();
+    // A key that nobody waits for is a stranger's, and keeps nothing from moving.
+    expect(nextMove({ ...fleet, holders: new Map([...fleet.holders, ['e', 'nobody']]) })).toBeDefined();
   });
 
   it('only a cluster that the other could lead at once moves', () => {

@@ -32,7 +32,11 @@ function loadOf({ members, holders }: Fleet): Map<string, number> {
 export function nextMove(fleet: Fleet): Move | undefined {
   const { members, holders } = fleet;
   const load = loadOf(fleet);
-  for (const holder of holders.values()) if (holder === undefined || !load.has(holder)) return undefined;
+  for (const [cluster, holder] of holders) {
+    // A key for which no member waits is nobody's cluster: anybody may have written it.
+    const isWaitedFor = [...members.values()].some((ready) => ready.has(cluster));
+    if (isWaitedFor && (holder === undefined || !load.has(holder))) return undefined;
+  }
   const ascending = [...load].toSorted(
     ([one, few], [other, many]) => few - many || (one < other ? -1 : one > other ? 1 : 0),
   );

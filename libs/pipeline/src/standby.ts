@@ -4,6 +4,7 @@ import type { Clock } from './clock.js';
 import { HistoryWatch } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
+import { identityOf } from './positions.js';
 import { passes } from './retry.js';
 import { placedEvent } from './seal.js';
 
@@ -50,6 +51,8 @@ export class Standby {
     readonly cluster: string,
     private readonly options: StandbyOptions,
     { state, head, snapshot }: Loaded,
+    /** The identity of the log: the hash of its first record; undefined while it is empty. */
+    public identity: string | undefined,
     signal: AbortSignal,
   ) {
     this.state = state;
@@ -73,7 +76,8 @@ export class Standby {
     known?: Loaded,
   ): Promise<Standby> {
     const loaded = known ?? (await loadState(options.log, cluster, options));
-    return new Standby(cluster, options, loaded, signal);
+    const identity = loaded.head.position === 0 ? undefined : await identityOf(options.log, cluster);
+    return new Standby(cluster, options, loaded, identity, signal);
   }
 
   /** Aborts when it cannot go on: the log is damaged, or holds what this version does not know. */
@@ -159,6 +163,7 @@ export class Standby {
 
   private take(records: readonly StoredRecord[]): void {
     for (const record of records) {
+      if (record.position === 1) this.identity = record.hash;
       evolve(this.state, placedEvent(record));
       this.head = { position: record.position, hash: record.hash };
     }

@@ -14,6 +14,8 @@ export interface ReadStatus {
   readonly goal?: number;
   readonly eventsPerSecond?: number;
   readonly message?: string;
+  /** Why it is `stopped`, where that concerns more than the read side: the log hands one VF out twice (EX-1). */
+  readonly code?: 'TWO_HOLDERS';
 }
 
 /** Being so many events behind is said, with the progress, in the log and in health. */

@@ -1,6 +1,6 @@
 import { gunzipSync, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
-import { dumpState, emptyState, evolve, restoreState, type State } from '#domain';
+import { dumpState, emptyState, evolve, HandedOutTwice, restoreState, type State } from '#domain';
 import { emptyHead, type EventBody, type Head } from '#log';
 import { ClusterProjection, placed } from './cluster-projection.js';
 import { ReadError } from './errors.js';
@@ -93,7 +93,8 @@ export class Projector {
    * Takes records in.
    *
    * @param hashes 64 characters for each body.
-   * @throws ReadError `STOPPED` when an event is not known, or makes no sense; what was written before is kept.
+   * @throws ReadError `STOPPED` when an event is not known, or makes no sense, `TWO_HOLDERS` when it gives a VF that
+   *   somebody has; what was written before is kept.
    */
   take(cluster: string, bodies: readonly EventBody[], hashes: string): void {
     let index = 0;
@@ -115,7 +116,7 @@ export class Projector {
         this.projections.delete(cluster);
         const why = error instanceof Error ? error.message : String(error);
         throw new ReadError(
-          'STOPPED',
+          error instanceof HandedOutTwice ? 'TWO_HOLDERS' : 'STOPPED',
           `the read side of cluster '${cluster}' stands still before position ${body.position}: ${why}`,
         );
       }

@@ -204,9 +204,10 @@ export class ReadModel {
       } catch (error) {
         if (signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
-        if (error instanceof ReadError && error.code === 'STOPPED') {
+        if (error instanceof ReadError && (error.code === 'STOPPED' || error.code === 'TWO_HOLDERS')) {
           logger.error(message, { error });
-          this.set(followed, { state: 'stopped', position: followed.status.position, message });
+          const code = error.code === 'TWO_HOLDERS' ? { code: error.code } : undefined;
+          this.set(followed, { state: 'stopped', position: followed.status.position, message, ...code });
           return;
         }
         if (said.isNews(message, performance.now())) {

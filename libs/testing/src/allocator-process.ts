@@ -177,6 +177,8 @@ export class AllocatorProcess {
     const isConnected = (): boolean => !this.dead && inner.connected;
     return {
       prepare: () => cross('prepare', () => inner.prepare()),
+      // Only a look, as below.
+      check: () => inner.check(),
       input: {
         info: () => cross('input.info', () => inner.input.info()),
         get: (sequence) => cross('input.get', () => inner.input.get(sequence)),
@@ -197,8 +199,14 @@ export class AllocatorProcess {
         remove: (sequence) => cross('input.remove', () => inner.input.remove(sequence)),
       },
       output: {
-        state: (cluster) => cross('output.state', () => inner.output.state(cluster)),
-        create: (cluster, first) => cross('output.create', () => inner.output.create(cluster, first)),
+        // Looks, again and again as time passes: nothing follows from them that could be lost.
+        state: (cluster) => inner.output.state(cluster),
+        create: (cluster, first, log) =>
+          cross('output.create', () => inner.output.create(cluster, first, log)),
+        read: (cluster, from, most) => inner.output.read(cluster, from, most),
+        remake: (cluster, how) => cross('output.remake', () => inner.output.remake(cluster, how)),
+        restoreConsumers: (cluster) =>
+          cross('output.restoreConsumers', () => inner.output.restoreConsumers(cluster)),
         publish: (cluster, messages) =>
           this.#cross(
             'output.publish',
@@ -208,22 +216,22 @@ export class AllocatorProcess {
           ),
       },
       dead: {
-        last: (cluster) => cross('dead.last', () => inner.dead.last(cluster)),
-        publish: (cluster, letters) =>
+        publish: (cluster, letters, since) =>
           this.#cross(
             'dead.publish',
             letters.length,
-            (parts) => inner.dead.publish(cluster, letters.slice(0, parts)),
+            (parts) => inner.dead.publish(cluster, letters.slice(0, parts), since),
             fail,
           ),
         find: (cluster, eventId) => cross('dead.find', () => inner.dead.find(cluster, eventId)),
       },
       leases: {
-        acquire: async (cluster, holder, signal, hesitate) => {
-          const held = await inner.leases.acquire(cluster, holder, signal, hesitate);
+        acquire: async (cluster, holder, signal, hesitate, log) => {
+          const held = await inner.leases.acquire(cluster, holder, signal, hesitate, log);
           return this.#after('lease.acquire', held && lease(held));
         },
         holder: (cluster) => cross('lease.holder', () => inner.leases.holder(cluster)),
+        survey: () => inner.leases.survey(),
         join: (instance, ready, signal) => inner.leases.join(instance, ready, signal),
         fleet: () => inner.leases.fleet(),
       },
