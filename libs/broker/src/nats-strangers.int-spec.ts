@@ -114,14 +114,14 @@ describe('a lease', () => {
     const one = await open({ leases });
     const two = await open({ leases });
     await one.prepare();
-    let log: string | undefined;
-    await one.leases.acquire('a', 'one', never(), undefined, () => log);
+    const works: { on?: string } = {};
+    await one.leases.acquire('a', 'one', never(), undefined, () => works.on);
     two.leases.join('two', () => [], never());
     await until(async () => (await two.leases.survey()).has('a'));
     expect((await two.leases.survey()).get('a')).toBeUndefined();
-    log = '0'.repeat(64);
-    await until(async () => (await two.leases.survey()).get('a') === log);
-    await until(() => two.leases.fleet().logs.get('a') === log);
+    works.on = '0'.repeat(64);
+    await until(async () => (await two.leases.survey()).get('a') === works.on);
+    await until(() => two.leases.fleet().logs.get('a') === works.on);
   });
 });
 
