@@ -202,7 +202,7 @@ describe('VF_IN', () => {
   test('that is full, and takes neither inputs nor what the leader itself says: said, and it goes on', async () => {
     const site = await programs.natsServer();
     const full = await serve(programs, 'allocator', {
-      ...{ VF_NATS_URL: site.url, VF_CLUSTERS: 'default', VF_IN_MAX_BYTES: '64KiB' },
+      ...{ VF_NATS_URL: site.url, VF_CLUSTERS: 'default', VF_IN_MAX_BYTES: '1MiB' },
     });
     const there = await NatsClient.connect(site.url);
     try {
@@ -210,15 +210,16 @@ describe('VF_IN', () => {
       await there.publishUntilStored(vmStart('vm-1', { id }));
       await there.follow().outcome(id, { timeout: 30_000 });
       // A cluster that nobody leads: what it gets stays.
-      const another = 'x'.repeat(1000);
-      await until('a stream that is full', async () => {
-        try {
-          await there.publishBytes('vf.in.elsewhere.vm.vm-1.VmStartRequested', another);
-          return false;
-        } catch {
-          return true;
-        }
-      });
+      for (const bytes of [40_000, 400]) {
+        await until('a stream that is full', async () => {
+          try {
+            await there.publishBytes('vf.in.elsewhere.vm.vm-1.VmStartRequested', 'x'.repeat(bytes));
+            return false;
+          } catch {
+            return true;
+          }
+        });
+      }
       await untilHealth(full.http, 503, 30_000);
       const said = (await (await fetch(`${full.http}/health/ready`)).json()) as Ready;
       expect(said.trouble).toMatch(/VF_IN is full/);
