@@ -2,6 +2,7 @@ import { Controller, Get, HttpException, Inject, Query } from '@nestjs/common';
 import { API_PARTS } from './parts.js';
 import type { ApiParts } from './api-parts.js';
 import { Problem } from './problem.js';
+import { passedOverOf } from './passed-over.js';
 import { readiness } from './readiness.js';
 
 /**
@@ -28,14 +29,16 @@ export class HealthController {
       throw new Problem(404, 'NOT_FOUND', `there is no cluster '${cluster}' here`);
     const { connected } = broker;
     const { status, troubled } = readiness(all, connected, cluster);
-    const asked = cluster === undefined ? all : [...all].filter(([name]) => name === cluster);
+    const asked = [...all].filter(([name]) => cluster === undefined || name === cluster);
     const { rss, heapUsed } = process.memoryUsage();
     const body = {
       status,
       ...(Object.keys(troubled).length > 0 && { troubled }),
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
-      clusters: Object.fromEntries(asked),
+      clusters: Object.fromEntries(
+        asked.map(([name, is]) => [name, { ...is, ...passedOverOf(this.parts.log, name) }]),
+      ),
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readModel.status),
       memory: { rss, heapUsed },

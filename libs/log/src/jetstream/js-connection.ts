@@ -25,6 +25,8 @@ export interface StoredMessage {
   /** RFC 3339. */
   readonly time: string;
   readonly data: Buffer;
+  /** The end of the stream that its publisher expected, and so the stream had; undefined where none was. */
+  readonly expected?: number;
 }
 
 interface ApiAnswer {
@@ -151,13 +153,18 @@ export class JsConnection {
         readonly seq: number;
         readonly time: string;
         readonly data?: string;
+        readonly hdrs?: string;
       };
     }
     try {
       const { message } = await this.api<Answer>(`STREAM.MSG.GET.${stream}`, query);
       if (message === undefined) return undefined;
-      const { subject, seq, time, data = '' } = message;
-      return { subject, sequence: seq, time, data: Buffer.from(data, 'base64') };
+      const { subject, seq, time, data = '', hdrs = '' } = message;
+      const expected = /^Nats-Expected-Last-Sequence: *(\d+)\r?$/m.exec(
+        Buffer.from(hdrs, 'base64').toString('latin1'),
+      )?.[1];
+      const stored = { subject, sequence: seq, time, data: Buffer.from(data, 'base64') };
+      return expected === undefined ? stored : { ...stored, expected: Number(expected) };
     } catch (error) {
       if (hasCode(error, JsErrorCode.noMessageFound)) return undefined;
       throw error;
@@ -310,14 +317,16 @@ function directMessage(
   const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
   try {
     const { headers } = message;
+    const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
+    // Before any status: a message is stored with its headers, and a stranger's may begin with a status of its own.
+    if (Number.isSafeInteger(sequence)) return { sequence, data };
     const code = headers?.code ?? 0;
     // 204: end of batch; 404: nothing there; 408: nothing asked.
     if (code === 204 || code === 404) return undefined;
     if (code === 503)
       return new LogError('UNAVAILABLE', 'nobody answers for the stream now: it has no leader');
     if (code !== 0) return new Error(`${code} ${headers?.description ?? ''}`);
-    const sequence = Number(headers?.last('Nats-Sequence'));
-    return { sequence: Number.isSafeInteger(sequence) ? sequence : expected, data };
+    return { sequence: expected, data };
   } catch {
     return { sequence: expected, data };
   }
