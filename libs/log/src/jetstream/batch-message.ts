@@ -212,9 +212,9 @@ const TITLE_1 = /^\{"vfLog":1,"from":(-?\d+),"lengths":\[([-\d,]*)\](,"encoding"
 function titleIn(data: Buffer): Partial<Title> & Pick<Title, 'vfLog'> {
   const end = data.indexOf(10);
   const vfLog = TITLE.exec(data.toString('latin1', 0, Math.min(Math.max(end, 0), 32)))?.[1];
-  if (vfLog === undefined) throw new Unreadable('it is no batch');
+  if (vfLog === undefined) throw new Unreadable('it does not begin as a batch does');
   const line = data.toString('latin1', 0, end);
-  const [, from, lengths, gzip] = TITLE_1.exec(line) ?? [];
+  const [, from, lengths, packed] = TITLE_1.exec(line) ?? [];
   if (from === undefined) {
     const encoding = line.endsWith(',"encoding":"gzip"}') ? ({ encoding: 'gzip' } as const) : {};
     return { vfLog: Number(vfLog), ...encoding };
@@ -223,7 +223,7 @@ function titleIn(data: Buffer): Partial<Title> & Pick<Title, 'vfLog'> {
     vfLog: FORMAT,
     from: Number(from),
     lengths: lengths!.split(',').map(Number),
-    ...(gzip && { encoding: 'gzip' as const }),
+    ...(packed && { encoding: 'gzip' as const }),
   };
 }
 

@@ -29,6 +29,9 @@ export interface StoredMessage {
   readonly expected?: number;
 }
 
+/** One of several in an answer; see {@link StoredMessage}. */
+export type NeighbouringMessage = Pick<StoredMessage, 'sequence' | 'data' | 'expected'>;
+
 interface ApiAnswer {
   readonly error?: { readonly code?: number; readonly err_code?: number; readonly description?: string };
 }
@@ -180,8 +183,8 @@ export class JsConnection {
     from: number,
     count: number,
     maxBytes: number,
-  ): Promise<readonly { readonly sequence: number; readonly data: Buffer }[]> {
-    const found: { sequence: number; data: Buffer }[] = [];
+  ): Promise<readonly NeighbouringMessage[]> {
+    const found: NeighbouringMessage[] = [];
     this.#checkConnected();
     let subscription: Subscription | undefined;
     let timer: NodeJS.Timeout | undefined;
@@ -310,16 +313,14 @@ export class JsConnection {
  * An answer to a direct get: a message, undefined at the end of the batch, or what went wrong. Runs inside the
  * client's parser and must not throw; a message of somebody else may have headers that the client cannot read.
  */
-function directMessage(
-  message: Msg,
-  expected: number,
-): { sequence: number; data: Buffer } | Error | undefined {
+function directMessage(message: Msg, expected: number): NeighbouringMessage | Error | undefined {
   const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
   try {
     const { headers } = message;
     const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
     // Before any status: a message is stored with its headers, and a stranger's may begin with a status of its own.
-    if (Number.isSafeInteger(sequence)) return { sequence, data };
+    const said = headers?.last('Nats-Expected-Last-Sequence');
+    if (Number.isSafeInteger(sequence)) return { sequence, data, ...(said && { expected: Number(said) }) };
     const code = headers?.code ?? 0;
     // 204: end of batch; 404: nothing there; 408: nothing asked.
     if (code === 204 || code === 404) return undefined;

@@ -5,7 +5,7 @@ import { goodPart, lastOf, unpackRecords, type PackedRecords } from '../packed-r
 import { otherHead } from '../port-rules.js';
 import type { StoredRecord } from '../record.js';
 import { batchIn, partOf, rangeIn } from './batch-message.js';
-import type { JsConnection, StoredMessage } from './js-connection.js';
+import type { JsConnection, NeighbouringMessage } from './js-connection.js';
 import { logStream, logSubject } from './log-stream.js';
 import { Trail, type Place } from './trail.js';
 
@@ -40,7 +40,7 @@ export class LogReader {
   #place: Place | undefined;
   /** Whether that follows from what is known for sure, and not only from how the messages look. */
   #sure = false;
-  /** The end when this was first read for sure: what is behind it has come while this process knew the log. */
+  /** The end when this was first read: what is behind it has come while it was watched. */
   #watched = Infinity;
   #created: string | undefined;
   #trail: Trail | undefined;
@@ -237,20 +237,21 @@ export class LogReader {
       head === undefined
         ? { sequence, head: this.#head, batch: this.#place?.batch ?? 0 }
         : { sequence, head, batch: sequence };
-    if (this.#sure) this.#trail?.passed(this.#place);
+    this.#sure ||= this.#trail!.knows(this.#place);
+    if (this.#sure) this.#trail!.passed(this.#place);
   }
 
   #passOver(sequence: number, why: string): undefined {
-    if (this.#sure) this.#trail?.strange(sequence, why);
+    if (this.#sure) this.#trail!.strange(sequence, why);
     this.#stand(sequence, undefined);
   }
 
   /**
-   * Whether a message that names the log's end, and is no good batch, is a stranger's: it has come while this process
-   * knew the end (an allocator writes whole batches, and the server keeps them so); or the log went on without it.
+   * Whether a message that names the log's end, and is no good batch, is a stranger's: it has come while this was
+   * watched (an allocator writes whole batches, and the server keeps them so); or the log went on without it.
    */
   async #isStrange(sequence: number, last: number): Promise<boolean> {
-    if (this.#sure && (sequence > this.#watched || this.#trail!.isStrange(sequence))) return true;
+    if (sequence > this.#watched || this.#trail!.isStrange(sequence)) return true;
     return this.#isLeftBehind(sequence, last);
   }
 
@@ -311,7 +312,7 @@ export class LogReader {
   /** The place before the message that holds a position, by halving; undefined when that does not tell for sure. */
   async #find(low: number, high: number, position: number): Promise<Place | undefined> {
     const appended = new Appended(this.connection, this.name);
-    let found: StoredMessage | undefined;
+    let found: NeighbouringMessage | undefined;
     let top = high;
     let bottom = low;
     while (bottom < top) {
@@ -386,8 +387,10 @@ interface Message {
   readonly data: Buffer;
 }
 
-/** So many messages before one are looked at, one by one, for a batch. */
-const MOST_BACK = 1000;
+/** So many messages before one are looked at for a batch: the first few one by one, the others many at once. */
+const MOST_BACK = 20_000;
+const ONE_BY_ONE = 4;
+const AT_ONCE = 250;
 
 /**
  * The messages of a stream that look as if an allocator had appended them: batches whose publisher had stated the end
@@ -403,19 +406,32 @@ export class Appended {
   ) {}
 
   /** The last one up to a sequence and behind another; undefined when there is none, or none near. */
-  async atOrBefore(sequence: number, low: number): Promise<StoredMessage | undefined> {
+  async atOrBefore(sequence: number, low: number): Promise<NeighbouringMessage | undefined> {
     let at = sequence;
-    let found: StoredMessage | undefined;
-    for (let looked = 0; at > low && looked < MOST_BACK; looked++) {
-      const message = await this.connection.message(logStream(this.name), { seq: at });
-      if (message?.expected === at - 1 && rangeIn(message.data) !== undefined) {
-        found = message;
-        break;
-      }
-      at = this.#gaps.get(at) ?? at - 1;
+    let found: NeighbouringMessage | undefined;
+    for (let looked = 0; found === undefined && at > low && sequence - at < MOST_BACK; looked++) {
+      const from = looked < ONE_BY_ONE ? at : Math.max(low + 1, at - AT_ONCE + 1);
+      found = (await this.#between(from, at)).findLast(
+        (message) => message.expected === message.sequence - 1 && rangeIn(message.data) !== undefined,
+      );
+      at = found?.sequence ?? this.#gaps.get(from) ?? from - 1;
     }
     if (at < sequence) this.#gaps.set(sequence, at);
     return found;
+  }
+
+  async #between(from: number, to: number): Promise<readonly NeighbouringMessage[]> {
+    const messages: NeighbouringMessage[] = [];
+    for (let next = from; next <= to;) {
+      // One alone is asked of the leader; so is what a replica does not have yet.
+      const some =
+        next === to ? [] : await this.connection.messages(logStream(this.name), next, to - next + 1, BYTES);
+      const one =
+        some.length > 0 ? undefined : await this.connection.message(logStream(this.name), { seq: next });
+      messages.push(...some, ...(one === undefined ? [] : [one]));
+      next = (some.at(-1)?.sequence ?? next) + 1;
+    }
+    return messages;
   }
 }
 

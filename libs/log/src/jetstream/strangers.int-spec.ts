@@ -197,10 +197,10 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
       stop.abort();
 
       const reader = await openLog();
-      for (let from = 1; from <= all.length + 1; from++) {
+      for (const from of [1, 4, 7, all.length + 1]) {
         const rest = all.slice(from - 1);
         const verify = headAfter(emptyHead(stream), [all.slice(0, from - 1)]);
-        for (const log of [writer, reader, await openLog()]) {
+        for (const log of [writer, await openLog()]) {
           expect(await collect(log.read(stream, from))).toEqual(rest);
           expect(await collect(log.read(stream, from, { verify, inputs: true }))).toEqual(rest);
         }
@@ -230,6 +230,16 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
     opened.push(writer);
     const all = await add(writer, { decisions: 2 });
     const head = headAfter(emptyHead(stream), [all]);
+    // Those that follow do not verify, as the read side does not: one from the beginning, one that knows nothing before.
+    const stop = new AbortController();
+    const followers = await Promise.all(
+      [0, 1].map(async (after) => {
+        const iterator = (await openLog()).follow(stream, after, stop.signal)[Symbol.asyncIterator]();
+        expect((await iterator.next()).value).toEqual(all.slice(after));
+        return iterator;
+      }),
+    );
+    const next = followers.map((iterator) => iterator.next());
     // One that is of no form, one whose record does not hash, one whose second record does not.
     const forged = await batchBehind(head, { decisions: 2 });
     const text = forged.toString('latin1');
@@ -250,6 +260,8 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
       expect(log.passedOver(stream)?.count).toBe(5);
     }
     expect(said).toHaveLength(5);
+    for (const found of next) expect((await found).value).toEqual(all.slice(2));
+    stop.abort();
   });
 
   test('a batch that a newer release wrote is not passed over', async () => {
@@ -261,6 +273,32 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
     expect(await failureOf(collect((await openLog()).read(stream, 1)))).toMatchObject({
       code: 'NOT_ALLOWED',
     });
+  });
+
+  test('a run of batches of another cluster that is appended as ours are: who has looked at all of it finds each position', async () => {
+    const log = await openLog();
+    const other = `${stream}-other`;
+    const all: StoredRecord[] = [];
+    for (let batch = 0; batch < 90; batch++) await add(log, { data: batch }, other);
+    for (let batch = 0; batch < 60; batch++) all.push(...(await add(log, { data: `own ${batch}` })));
+    for (let from = 1; from <= 90; from++) {
+      const expected = withHeaders({ 'Nats-Expected-Last-Sequence': String(await lastSequence()) });
+      await publish(await stored(from, other), expected);
+      if (from % 3 === 0) all.push(...(await add(log, { data: `own, between ${from}` })));
+    }
+    const reader = await openLog();
+    while (reader.passedOver(stream)?.count !== 90) await new Promise((resolve) => setImmediate(resolve));
+    for (const one of [log, reader]) {
+      expect(await one.head(stream)).toEqual(headAfter(emptyHead(stream), [all]));
+      for (const from of [2, 40, 61, 70, 89]) {
+        expect(await collect(one.read(stream, from))).toEqual(all.slice(from - 1));
+      }
+    }
+    // Who knows a hash needs no look at all of it.
+    for (const from of [2, 40, 61, 70, 89]) {
+      const verify = headAfter(emptyHead(stream), [all.slice(0, from - 1)]);
+      expect(await collect((await openLog()).read(stream, from, { verify }))).toEqual(all.slice(from - 1));
+    }
   });
 
   test('what lies in a stream before the first batch is passed over, and a whole log of another cluster', async () => {
@@ -343,38 +381,32 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
     api.unsubscribe();
   }, 60_000);
 
-  test('without a pause, by several: two writers go on, every append is in once, and none waits for long', async () => {
+  test('without a pause, by several: two writers go on, and every append is in once', async () => {
     const one = await openLog();
     const two = await openLog();
     const all = await add(one);
     let over = false;
     const copy = await stored(1);
+    // Each asks again as soon as it is answered: there are always some before an append that has looked first.
     const flood = Promise.all(
-      ['hello', '', copy].map(async (data) => {
-        while (!over) {
-          for (let burst = 0; burst < 10; burst++) connection.publish(`vf.log.${stream}`, data);
-          await connection.flush();
-        }
+      Array.from({ length: 6 }, async (_, index) => {
+        while (!over) await publish(['hello', '', copy][index % 3]!);
       }),
     );
     let head: Head = all[0]!;
-    let longest = 0;
-    for (let append = 0; append < 40; append++) {
+    for (let append = 0; append < 25; append++) {
       const writer = append % 3 === 0 ? two : one;
       const decisions = sampleDecisions(head, { decisions: 2, data: append });
-      const began = performance.now();
       // The same bytes by both: one of them is in, and the other finds it.
       await Promise.all([
         writer.append(stream, head.position, decisions),
         ...(append % 10 === 0 ? [two.append(stream, head.position, decisions)] : []),
       ]);
-      longest = Math.max(longest, performance.now() - began);
       all.push(...decisions.flat());
       head = headAfter(head, decisions);
     }
     over = true;
     await flood;
-    expect(longest).toBeLessThan(5_000);
     const reader = await openLog();
     expect(await collect(reader.read(stream, 1, { verify: emptyHead(stream) }))).toEqual(all);
     expect(await reader.head(stream)).toEqual(head);

@@ -60,18 +60,19 @@ export class Trail {
     return this.#places.find(({ head }) => head.position > position);
   }
 
+  /** Whether the log stands there for sure. */
+  knows({ sequence, head }: Place): boolean {
+    const place = this.#places[this.#indexOf(sequence)];
+    return place?.sequence === sequence && place.head.hash === head.hash;
+  }
+
   /** A reader that knows where it stands has come here. */
   passed(place: Place): void {
     const places = this.#places;
     const last = places.at(-1);
     if (last !== undefined && place.sequence <= last.sequence) {
       // What lies between is known already, or is of a part that was left out when it was begun in the middle.
-      let index = 0;
-      for (let end = places.length; index < end;) {
-        const middle = (index + end) >> 1;
-        if (places[middle]!.sequence < place.sequence) index = middle + 1;
-        else end = middle;
-      }
+      const index = this.#indexOf(place.sequence);
       const before = places[index - 1]?.sequence ?? 0;
       const next = places[index]!.sequence;
       if (place.sequence - before >= this.#apart && next - place.sequence >= this.#apart)
@@ -120,5 +121,16 @@ export class Trail {
     this.#strange.clear();
     this.#uncounted = 0;
     this.#highest = 0;
+  }
+
+  /** The first place that is not before a message. */
+  #indexOf(sequence: number): number {
+    let index = 0;
+    for (let end = this.#places.length; index < end;) {
+      const middle = (index + end) >> 1;
+      if (this.#places[middle]!.sequence < sequence) index = middle + 1;
+      else end = middle;
+    }
+    return index;
   }
 }
