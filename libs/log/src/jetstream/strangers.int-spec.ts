@@ -287,7 +287,11 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
       if (from % 3 === 0) all.push(...(await add(log, { data: `own, between ${from}` })));
     }
     const reader = await openLog();
-    while (reader.passedOver(stream)?.count !== 90) await new Promise((resolve) => setImmediate(resolve));
+    const deadline = performance.now() + 20_000;
+    while (reader.passedOver(stream)?.count !== 90) {
+      expect(performance.now()).toBeLessThan(deadline);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     for (const one of [log, reader]) {
       expect(await one.head(stream)).toEqual(headAfter(emptyHead(stream), [all]));
       for (const from of [2, 40, 61, 70, 89]) {
@@ -299,7 +303,7 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
       const verify = headAfter(emptyHead(stream), [all.slice(0, from - 1)]);
       expect(await collect((await openLog()).read(stream, from, { verify }))).toEqual(all.slice(from - 1));
     }
-  });
+  }, 30_000);
 
   test('what lies in a stream before the first batch is passed over, and a whole log of another cluster', async () => {
     const log = await openLog();
@@ -394,19 +398,22 @@ describe('JetStreamLog, in whose stream strangers publish', () => {
       }),
     );
     let head: Head = all[0]!;
-    for (let append = 0; append < 25; append++) {
-      const writer = append % 3 === 0 ? two : one;
-      const decisions = sampleDecisions(head, { decisions: 2, data: append });
-      // The same bytes by both: one of them is in, and the other finds it.
-      await Promise.all([
-        writer.append(stream, head.position, decisions),
-        ...(append % 10 === 0 ? [two.append(stream, head.position, decisions)] : []),
-      ]);
-      all.push(...decisions.flat());
-      head = headAfter(head, decisions);
+    try {
+      for (let append = 0; append < 25; append++) {
+        const writer = append % 3 === 0 ? two : one;
+        const decisions = sampleDecisions(head, { decisions: 2, data: append });
+        // The same bytes by both: one of them is in, and the other finds it.
+        await Promise.all([
+          writer.append(stream, head.position, decisions),
+          ...(append % 10 === 0 ? [two.append(stream, head.position, decisions)] : []),
+        ]);
+        all.push(...decisions.flat());
+        head = headAfter(head, decisions);
+      }
+    } finally {
+      over = true;
+      await flood;
     }
-    over = true;
-    await flood;
     const reader = await openLog();
     expect(await collect(reader.read(stream, 1, { verify: emptyHead(stream) }))).toEqual(all);
     expect(await reader.head(stream)).toEqual(head);
