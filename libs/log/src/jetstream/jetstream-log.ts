@@ -42,6 +42,8 @@ export interface JetStreamLogOptions {
 /** Where a log ends, as its leader said. */
 interface Tail extends End {
   readonly head: Head;
+  /** The message with the last batch; 0 where there is none. */
+  readonly batch: number;
 }
 
 const SHORTEST_WAIT = 20;
@@ -334,12 +336,12 @@ export class JetStreamLog implements EventLog {
       if (info === undefined) return undefined;
       const { created } = info;
       const sequence = info.state.last_seq;
-      if (sequence === 0) return this.#keep(stream, { created, sequence, head: emptyHead(stream) });
+      if (sequence === 0) return this.#keep(stream, { created, sequence, head: emptyHead(stream), batch: 0 });
       const trail = this.#trail(stream, created);
       try {
         const place =
           (await this.#readOn(stream, trail, sequence)) ?? (await this.#readBack(stream, trail, sequence));
-        return this.#keep(stream, { created, sequence, head: place.head });
+        return this.#keep(stream, { created, sequence, head: place.head, batch: place.batch });
       } catch (error) {
         if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
         // It may have been made again in between.
@@ -428,11 +430,13 @@ export class JetStreamLog implements EventLog {
         const missing = recordsToAdd(stream, head, expectedPosition, records, (from) =>
           hashes.slice(from - expectedPosition - 1),
         );
+        // The caller's records follow what is there, or are there: so it is the log, whatever it was found by.
+        if (tail !== undefined) this.#trail(stream, tail.created).passed(tail);
         if (missing.length === 0) return;
         if (tail === undefined) {
           // Our own expectation is in the first append, so that it does not matter who makes the stream.
           const { created } = await makeStream(this.#connection, logPlan(stream, this.#replicas));
-          tail = { created, sequence: 0, head };
+          tail = { created, sequence: 0, head, batch: 0 };
         }
         const rest = decisionsFrom(decisions, missing[0]!.position);
         let outcome: Tail | 'refused' | 'unknown' = tail;
@@ -517,12 +521,17 @@ export class JetStreamLog implements EventLog {
       const answer = await this.#connection.publish(logSubject(stream), message.data, expected);
       if (answer.seq === sequence && answer.stream === logStream(stream)) {
         this.#trail(stream, created).passed({ sequence, head: message.head, batch: sequence });
-        return this.#keep(stream, { created, sequence, head: message.head });
+        return this.#keep(stream, { created, sequence, head: message.head, batch: sequence });
       }
       if (!stated && answer.stream === logStream(stream) && answer.seq > sequence) {
         const place = await this.#readOn(stream, this.#trail(stream, created), answer.seq);
         if (place?.head.hash === message.head.hash) {
-          return this.#keep(stream, { created, sequence: answer.seq, head: message.head });
+          return this.#keep(stream, {
+            created,
+            sequence: place.sequence,
+            head: message.head,
+            batch: place.batch,
+          });
         }
         this.#tails.delete(stream);
         return 'unknown';
