@@ -2,6 +2,7 @@
  * Defects that the tests must find: each is a small and likely mistake in one rule or mechanism. `npm run test:mutants`
  * plants one after the other in a copy of the sources and runs the tests that are named.
  */
+import { JETSTREAM_LOG } from './jetstream-log.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 
 const DECIDE: readonly Mutant[] = [
@@ -820,5 +821,11 @@ export const GROUPS: readonly MutantGroup[] = [
     project: 'int',
     tests: ['libs/log/src/kurrentdb/kurrent-recovery'],
     mutants: KURRENTDB,
+  },
+  {
+    name: 'log in JetStream',
+    project: 'int',
+    tests: ['libs/log/src/jetstream/strangers'],
+    mutants: JETSTREAM_LOG,
   },
 ];

@@ -33,7 +33,11 @@ export async function openEventLog(
         ...(await reach(settings, nats, logger, signal)),
         name: 'vf-scheduler-log',
       });
-      return new JetStreamLog({ connection, replicas: settings.natsReplicas });
+      return new JetStreamLog({
+        connection,
+        replicas: settings.natsReplicas,
+        onPassedOver: atMostFew((message) => logger.warn(`${message}. It is passed over, and does no harm`)),
+      });
     }
     case 'kurrentdb':
       try {
@@ -44,6 +48,25 @@ export async function openEventLog(
         throw error;
       }
   }
+}
+
+const SAID_A_MINUTE = 5;
+
+/** Somebody may publish there all the time: a few are said each minute, and then how many there were besides. */
+function atMostFew(say: (message: string) => void): (message: string) => void {
+  let minute = 0;
+  let saidInIt = 0;
+  let unsaid = 0;
+  return (message) => {
+    const now = Math.floor(performance.now() / 60_000);
+    if (now !== minute) {
+      minute = now;
+      saidInIt = 0;
+    }
+    if (saidInIt++ >= SAID_A_MINUTE) return void unsaid++;
+    say(unsaid === 0 ? message : `${message} (${unsaid} more were not said)`);
+    unsaid = 0;
+  };
 }
 
 /** The NATS server to use. */

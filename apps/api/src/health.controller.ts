@@ -2,6 +2,7 @@ import { Controller, Get, HttpException, Inject, Query } from '@nestjs/common';
 import { API_PARTS } from './parts.js';
 import type { ApiParts } from './api-parts.js';
 import { Problem } from './problem.js';
+import { passedOverOf } from './passed-over.js';
 import { readiness } from './readiness.js';
 
 /**
@@ -39,7 +40,9 @@ export class HealthController {
       ...(Object.keys(troubled).length > 0 && { troubled }),
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
-      clusters: Object.fromEntries(asked),
+      clusters: Object.fromEntries(
+        [...asked].map(([name, is]) => [name, { ...is, ...passedOverOf(this.parts.log, name) }]),
+      ),
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readSide),
       memory: { rss, heapUsed },

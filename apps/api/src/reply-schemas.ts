@@ -151,6 +151,11 @@ const refusal = { 'reason?': text, 'message?': text };
 const check = (more: Readonly<Record<string, JsonSchema>> = {}): JsonSchema =>
   object({ ok: yesOrNo, ...more });
 
+const PASSED_OVER = object(
+  { count: whole, sequences: list(whole), last: text },
+  'Messages in the stream of a log in JetStream that are no part of it: how many, the sequences of the last few, and what the last one is.',
+);
+
 /** The answer of each query. */
 export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
   availability: object({ position, ...counts, pfs: list(ref('Pf')) }),
@@ -282,7 +287,7 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     head: object({ position, hash: text }),
     'firstBad?': object({ position, 'message?': text }),
     checks: object({
-      chain: check(),
+      chain: check({ 'passedOver?': PASSED_OVER }),
       states: check({ checked: list(object({ what: text, position, same: yesOrNo })) }),
       output: check({ 'position?': position }),
       signedHead: check({ 'position?': position }),

@@ -4,6 +4,7 @@ import { emptyHead, isSignedBy, LogError, type Head, type SignedHead } from '#lo
 import { recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
+import { passedOverOf } from './passed-over.js';
 import { QueryError } from './query-errors.js';
 import { lastSignedHead } from './signed-heads.js';
 
@@ -50,7 +51,7 @@ async function verifyNow(parts: ApiParts, cluster: string): Promise<string> {
     head: { position, hash: head.hash },
     ...(firstBad && { firstBad: { position: String(firstBad.position), message: firstBad.message } }),
     checks: {
-      chain: { ok: bad === undefined },
+      chain: { ok: bad === undefined, ...passedOverOf(log, cluster) },
       states: { ok: states.ok, checked: states.checked },
       output: { ok: output.bad === undefined, ...(output.position && { position: output.position }) },
       signedHead: {

@@ -30,6 +30,19 @@ export interface ReadOptions {
   readonly most?: number;
 }
 
+/** What stands in a stream and is not part of its log. */
+export interface PassedOver {
+  /** Of those that this process has come upon: all of them, once it has read the log from its beginning. */
+  readonly count: number;
+  /** The last few, in order. */
+  readonly last: readonly {
+    /** The store's own number of the message. */
+    readonly sequence: number;
+    /** A sentence for a person: which message of what, and what is wrong with it. */
+    readonly message: string;
+  }[];
+}
+
 /**
  * The append-only log: one stream for each cluster. It is the only truth of the scheduler and its outbox.
  *
@@ -93,6 +106,12 @@ export interface EventLog {
    * @throws LogError as {@link read}.
    */
   incomplete(stream: string): Promise<string | undefined>;
+
+  /**
+   * What others have put into a stream, where the store lets them: it is no part of the log, and every reader passes it
+   * over. Undefined while nothing of the kind was seen.
+   */
+  passedOver?(stream: string): PassedOver | undefined;
 
   /** Saves a snapshot; older ones of the stream may be removed, the two saved last are kept. */
   saveSnapshot(stream: string, snapshot: Snapshot): Promise<void>;

@@ -89,6 +89,53 @@ describe('JetStreamLog on three replicas, with servers that die', () => {
     expect(failures.length).toBeGreaterThan(0);
   }, 60_000);
 
+  test('strangers publish while the leader is killed: all replicas pass the same messages over', async () => {
+    const name = 'strange';
+    const log = await open();
+    const stranger = await connect({ servers: cluster.url.split(','), reconnectTimeWait: 50 });
+    try {
+      let head = emptyHead(name);
+      const acknowledged: StoredDecision[] = [];
+      const append = async (): Promise<void> => {
+        const decisions = sampleDecisions(head, { events: 2, data: acknowledged.length });
+        await untilIn(log, name, head.position, decisions);
+        acknowledged.push(...decisions);
+        head = headAfter(head, decisions);
+      };
+      await append();
+      const manager = await jetstreamManager(stranger, { checkAPI: false });
+      const copy = (await manager.streams.getMessage(`VF_LOG_${name}`, { seq: 1 }))!.data;
+      const publishAll = (): void => {
+        for (const data of ['hello', '', copy]) stranger.publish(`vf.log.${name}`, data);
+      };
+      const rounds = async (count: number): Promise<void> => {
+        for (let round = 0; round < count; round++) {
+          publishAll();
+          await append();
+        }
+      };
+      await rounds(10);
+      const leader = await leaderOf(`VF_LOG_${name}`);
+      const doubtful = append();
+      await cluster.kill(leader);
+      await doubtful;
+      await rounds(10);
+      await cluster.restart(leader);
+      publishAll();
+      await stranger.flush();
+      for (const reader of [log, await open()]) {
+        expect(await reader.head(name)).toEqual(head);
+        const read = await collect(reader.read(name, 1, { verify: emptyHead(name) }));
+        expect(read).toEqual(acknowledged.flat());
+        const middle = acknowledged.flat().slice(20);
+        expect(await collect(reader.read(name, 21))).toEqual(middle);
+        expect(reader.passedOver(name)!.count).toBeGreaterThanOrEqual(40);
+      }
+    } finally {
+      await stranger.close();
+    }
+  }, 60_000);
+
   test('two of three are dead: UNAVAILABLE or unknown, and on it goes when one is back', async () => {
     const log = await openJetStreamLog(cluster.url, { replicas: 3, requestTimeout: 500, patience: 0 });
     opened.push(log);

@@ -178,24 +178,6 @@ describe('JetStreamLog on one server', () => {
       expect((await log.head(stream)).position).toBe(0);
     });
 
-    test('of somebody else are found by their position, after what is good before them, and nothing is appended behind', async () => {
-      const log = await openLog(url);
-      const all = await add(log, { decisions: 3, events: 2 });
-      const { connection } = await tools(url);
-      await connection.request(`vf.log.${stream}`, 'hello');
-      const seen: StoredRecord[] = [];
-      const reading = (async () => {
-        for await (const records of log.read(stream, 1)) seen.push(...records);
-      })();
-      const error = await failureOf(reading);
-      expect(error).toMatchObject({ code: 'CORRUPT', position: 7 });
-      expect(error.message).toContain(`vf.log.${stream}`);
-      expect(seen).toEqual(all);
-      expect(await failureOf(log.head(stream))).toMatchObject({ code: 'CORRUPT', position: 7 });
-      const behind = sampleDecisions(headAfter(emptyHead(stream), [all]));
-      expect(await failureOf(log.append(stream, 6, behind))).toMatchObject({ code: 'CORRUPT', position: 7 });
-    });
-
     test.each([
       ['cut short', (data: string) => data.slice(0, -10), 'CORRUPT'],
       ['with another first position', (data: string) => data.replace('"from":1', '"from":5'), 'CORRUPT'],

@@ -25,7 +25,12 @@ export interface StoredMessage {
   /** RFC 3339. */
   readonly time: string;
   readonly data: Buffer;
+  /** The end of the stream that its publisher expected, and so the stream had; undefined where none was. */
+  readonly expected?: number;
 }
+
+/** One of several in an answer; see {@link StoredMessage}. */
+export type NeighbouringMessage = Pick<StoredMessage, 'sequence' | 'data' | 'expected'>;
 
 interface ApiAnswer {
   readonly error?: { readonly code?: number; readonly err_code?: number; readonly description?: string };
@@ -151,13 +156,18 @@ export class JsConnection {
         readonly seq: number;
         readonly time: string;
         readonly data?: string;
+        readonly hdrs?: string;
       };
     }
     try {
       const { message } = await this.api<Answer>(`STREAM.MSG.GET.${stream}`, query);
       if (message === undefined) return undefined;
-      const { subject, seq, time, data = '' } = message;
-      return { subject, sequence: seq, time, data: Buffer.from(data, 'base64') };
+      const { subject, seq, time, data = '', hdrs = '' } = message;
+      const expected = /^Nats-Expected-Last-Sequence: *(\d+)\r?$/m.exec(
+        Buffer.from(hdrs, 'base64').toString('latin1'),
+      )?.[1];
+      const stored = { subject, sequence: seq, time, data: Buffer.from(data, 'base64') };
+      return expected === undefined ? stored : { ...stored, expected: Number(expected) };
     } catch (error) {
       if (hasCode(error, JsErrorCode.noMessageFound)) return undefined;
       throw error;
@@ -173,8 +183,8 @@ export class JsConnection {
     from: number,
     count: number,
     maxBytes: number,
-  ): Promise<readonly { readonly sequence: number; readonly data: Buffer }[]> {
-    const found: { sequence: number; data: Buffer }[] = [];
+  ): Promise<readonly NeighbouringMessage[]> {
+    const found: NeighbouringMessage[] = [];
     this.#checkConnected();
     let subscription: Subscription | undefined;
     let timer: NodeJS.Timeout | undefined;
@@ -303,21 +313,21 @@ export class JsConnection {
  * An answer to a direct get: a message, undefined at the end of the batch, or what went wrong. Runs inside the
  * client's parser and must not throw; a message of somebody else may have headers that the client cannot read.
  */
-function directMessage(
-  message: Msg,
-  expected: number,
-): { sequence: number; data: Buffer } | Error | undefined {
+function directMessage(message: Msg, expected: number): NeighbouringMessage | Error | undefined {
   const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
   try {
     const { headers } = message;
+    const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
+    // Before any status: a message is stored with its headers, and a stranger's may begin with a status of its own.
+    const said = headers?.last('Nats-Expected-Last-Sequence');
+    if (Number.isSafeInteger(sequence)) return { sequence, data, ...(said && { expected: Number(said) }) };
     const code = headers?.code ?? 0;
     // 204: end of batch; 404: nothing there; 408: nothing asked.
     if (code === 204 || code === 404) return undefined;
     if (code === 503)
       return new LogError('UNAVAILABLE', 'nobody answers for the stream now: it has no leader');
     if (code !== 0) return new Error(`${code} ${headers?.description ?? ''}`);
-    const sequence = Number(headers?.last('Nats-Sequence'));
-    return { sequence: Number.isSafeInteger(sequence) ? sequence : expected, data };
+    return { sequence: expected, data };
   } catch {
     return { sequence: expected, data };
   }
