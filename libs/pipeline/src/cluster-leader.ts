@@ -540,7 +540,7 @@ export class ClusterLeader {
     };
     const subject = inputSubject(this.cluster, 'cluster', this.cluster, type);
     try {
-      await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+      await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)));
     } catch (error) {
       // What is lost is made good a second later; a broker that is away is the follower's to report.
       if (!(error instanceof BrokerError)) this.fail(error);

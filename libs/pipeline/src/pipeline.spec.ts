@@ -117,7 +117,7 @@ class World {
   }
 
   async raw(subject: string, text: string, id = `raw-${++this.inputs}`): Promise<number> {
-    return this.publisher.input.publish(subject, new TextEncoder().encode(text), id);
+    return this.publisher.input.publish(subject, new TextEncoder().encode(text));
   }
 
   prepare(): Promise<void> {
