@@ -20,18 +20,20 @@ export class HealthController {
   /** @param cluster asks for that one alone. */
   @Get('ready')
   ready(@Query('cluster') cluster?: unknown): object {
-    const { allocator, broker, readModel } = this.parts;
+    const { allocator, broker, readModel, troubles, linesDropped } = this.parts;
     const all = allocator.status;
     if (cluster !== undefined && typeof cluster !== 'string')
       throw new Problem(400, 'BAD_REQUEST', 'cluster is one name');
     if (cluster !== undefined && !all.has(cluster))
       throw new Problem(404, 'NOT_FOUND', `there is no cluster '${cluster}' here`);
     const { connected } = broker;
-    const { status, troubled } = readiness(all, connected, cluster);
+    const shared = troubles?.() ?? [];
+    const { status, troubled } = readiness(all, connected && shared.length === 0, cluster);
     const asked = cluster === undefined ? all : [...all].filter(([name]) => name === cluster);
     const { rss, heapUsed } = process.memoryUsage();
     const body = {
       status,
+      ...(shared.length > 0 && { trouble: shared.join('; ') }),
       ...(Object.keys(troubled).length > 0 && { troubled }),
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
@@ -39,6 +41,7 @@ export class HealthController {
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readModel.status),
       memory: { rss, heapUsed },
+      ...(linesDropped !== undefined && { log: { dropped: linesDropped() } }),
     };
     if (status === 'unavailable') throw new HttpException(body, 503);
     return body;
