@@ -57,13 +57,27 @@ export class DiskWatch {
   }
 }
 
+/**
+ * Before anything is written there.
+ *
+ * @throws Error with a sentence where there is no room: what begins without would stop in the middle of its beginning.
+ */
+export async function refuseFullDisk(directory: string): Promise<void> {
+  const trouble = await look({ directory, holds: 'VF_DATA_DIR' }, LEAST_ROOM, true);
+  if (trouble?.startsWith(NO_ROOM) !== true) return;
+  throw new Error(trouble.replace(GOES_ON, 'Make room, or set VF_DATA_DIR to another disk, and start again'));
+}
+
+const NO_ROOM = 'there is no room';
+const GOES_ON = 'Make room; it then goes on by itself';
+
 async function look(
   { directory, holds }: Watched,
   least: number,
   write: boolean,
 ): Promise<string | undefined> {
   const noRoom = (why: string): string =>
-    `there is no room on the disk of ${directory} (${holds}): ${why}. Make room; it then goes on by itself`;
+    `${NO_ROOM} on the disk of ${directory} (${holds}): ${why}. ${GOES_ON}`;
   try {
     const { bavail, bsize, ffree, files } = await statfs(directory);
     const free = bavail * bsize;

@@ -1,6 +1,6 @@
 export { AllocatorModule } from './allocator.module.js';
 export { BatchStrategy, INPUT_BATCH } from './batch-strategy.js';
-export { DiskWatch } from './disk-watch.js';
+export { DiskWatch, refuseFullDisk } from './disk-watch.js';
 export { LineSink, logSink } from './line-sink.js';
 export { createLog, logWarnings, nestLogger, pipelineLogger } from './logging.js';
 export { openEventLog, type NatsUse } from './parts.js';

@@ -7,6 +7,7 @@ import { systemClock } from '#pipeline';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
+import { refuseFullDisk } from './disk-watch.js';
 import { logSink } from './line-sink.js';
 import { nestLogger, pipelineLogger } from './logging.js';
 import { allocatorOptions, connect, loadHardwareLimits, openEventLog, type NatsUse } from './parts.js';
@@ -54,6 +55,7 @@ export async function startService(
   asked.addEventListener('abort', giveUp);
   try {
     const hardwareLimits = await loadHardwareLimits(settings.hardwareLimitsFile);
+    await refuseFullDisk(settings.dataDir);
     const eventLog = await openEventLog(settings, nats, logger, asked);
     closers.push(() => eventLog.close());
     const broker = await connect(settings, nats, logger, asked);
