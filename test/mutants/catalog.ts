@@ -2,6 +2,7 @@
  * Defects that the tests must find: each is a small and likely mistake in one rule or mechanism. `npm run test:mutants`
  * plants one after the other in a copy of the sources and runs the tests that are named.
  */
+import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 
 const DECIDE: readonly Mutant[] = [
@@ -820,5 +821,13 @@ export const GROUPS: readonly MutantGroup[] = [
     project: 'int',
     tests: ['libs/log/src/kurrentdb/kurrent-recovery'],
     mutants: KURRENTDB,
+  },
+  { name: 'disks and ids', project: 'e2e', tests: ['test/disks'], mutants: DISKS },
+  { name: 'streams', project: 'int', tests: ['libs/broker/src/nats-streams'], mutants: STREAM_WINDOWS },
+  {
+    name: 'acknowledgements',
+    project: 'spec',
+    tests: ['libs/broker/src/nats-stored-at'],
+    mutants: ACKNOWLEDGEMENTS,
   },
 ];
