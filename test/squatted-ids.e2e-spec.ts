@@ -68,7 +68,7 @@ async function outcomesOf(id: string): Promise<readonly string[]> {
 
 const nics = [{ nicId: 'eth0', physicalNetwork: 'em1' }];
 
-test('[EX-6 acts] the client is answered, and asked again with the same id it has the same answer', async () => {
+test('the client is answered, and asked again with the same id it has the same answer', async () => {
   const id = 'squatted-sdk';
   await squat(id);
   const granted = await scheduler.startVm('vm-sdk', { nics }, { id });
