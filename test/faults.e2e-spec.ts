@@ -232,7 +232,7 @@ describe('streams are deleted', () => {
     }
     await untilHealth(site.allocator.http, 200);
     // A repeat of what was asked in the stream before.
-    await client.publish(vmStart(starts.ids[0]!, { id: starts.ids[0]! }), { dedup: false });
+    await client.publish(vmStart(starts.ids[0]!, { id: starts.ids[0]! }));
     expect((await client.stream('VF_IN'))?.config.discard).toBe('new');
     await site.end();
   });

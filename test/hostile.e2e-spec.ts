@@ -387,9 +387,9 @@ describe('an id is used once', () => {
       { vmId: 'twice', nics: [{ ...nic, nicId: 'eth1' }] },
       { id: 'twice-1' },
     );
-    await client.publish(other, { dedup: false });
+    await client.publish(other);
     const again = input('VmStartRequested', { nics: [nic], vmId: 'twice' }, { id: 'twice-1' });
-    await client.publish(again, { dedup: false });
+    await client.publish(again);
     await untilServed(vmStart('after'));
     expect(out.of('twice-1').map(({ type }) => type)).toEqual(['VfAllocated', 'VmStartAccepted']);
     const dead = (await client.dead()).slice(before);

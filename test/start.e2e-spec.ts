@@ -281,7 +281,7 @@ describe('the main conversation', () => {
       attributes: { correlationid: 'job-17', traceparent: TRACE },
       id: 'job-17/start',
     });
-    await client.publish(start, { dedup: false });
+    await client.publish(start);
     const marker = vmStart('vm4');
     await client.publish(marker);
     await out.outcome(marker.event.id);
@@ -315,7 +315,7 @@ describe('the main conversation', () => {
     const outcome = await after.follow().outcome(start.event.id);
     expect(outcome).toMatchObject({ type: 'VmStartFailed', position: String(before.length + 1) });
     // What it decided before it stopped it still knows.
-    await after.publish(vmStart('vm3', { id: 'job-17/start' }), { dedup: false });
+    await after.publish(vmStart('vm3', { id: 'job-17/start' }));
     await until('a dead letter', async () => (await after.dead()).length === 1);
     expect(await running.program.stop()).toEqual({ code: 0, signal: null });
     const { records, verification } = await readLogFile(join(dataDir, 'events.db'));

@@ -139,7 +139,7 @@ test('VF_DEAD: a forged letter with a huge sequence makes no real one vanish', a
     await client.publishBytes('vf.dead.default', 'forged', { 'Vf-Stream': created, 'Vf-Sequence': sequence });
   }
   const unreadable = input('VmStartRequested', { vmId: 'vm-dead', nics: 'none' }, { id: 'dead-1' });
-  const stored = await client.publishUntilStored(unreadable, { dedup: false });
+  const stored = await client.publishUntilStored(unreadable);
   const letter = await until('the real letter', async () =>
     (await client.dead()).find(
       (one) => headerOf(one, 'Vf-Event-Id') === 'dead-1' && headerOf(one, 'Vf-Sequence') === String(stored),

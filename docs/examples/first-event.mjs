@@ -26,7 +26,7 @@ async function publish(kind, id, type, data) {
     data,
   };
   const subject = `vf.in.default.${kind}.${id}.${type}`;
-  await jetstream(connection).publish(subject, JSON.stringify(event), { msgID: event.id });
+  await jetstream(connection).publish(subject, JSON.stringify(event));
   return event.id;
 }
 

@@ -3,6 +3,7 @@
  * plants one after the other in a copy of the sources and runs the tests that are named.
  */
 import { JETSTREAM_LOG } from './jetstream-log.js';
+import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 
 const DECIDE: readonly Mutant[] = [
@@ -827,5 +828,13 @@ export const GROUPS: readonly MutantGroup[] = [
     project: 'int',
     tests: ['libs/log/src/jetstream/strangers'],
     mutants: JETSTREAM_LOG,
+  },
+  { name: 'disks and ids', project: 'e2e', tests: ['test/disks'], mutants: DISKS },
+  { name: 'streams', project: 'int', tests: ['libs/broker/src/nats-streams'], mutants: STREAM_WINDOWS },
+  {
+    name: 'acknowledgements',
+    project: 'spec',
+    tests: ['libs/broker/src/nats-stored-at'],
+    mutants: ACKNOWLEDGEMENTS,
   },
 ];

@@ -57,7 +57,7 @@ async function tell(client: NatsClient, http: string): Promise<void> {
   let said = 0;
   let read = 0;
   const publish = async (what: Input): Promise<void> => {
-    const sequence = await client.publish(what, { dedup: false });
+    const sequence = await client.publish(what);
     await until(
       () => `input ${sequence} (${what.event.type}) to be decided`,
       async () => {
@@ -104,6 +104,6 @@ async function tell(client: NatsClient, http: string): Promise<void> {
   batch.push(
     input('HostReported', { hostId: 'host-9', bootId: 'b', seq: 1, ...report }, { id: 'report-stale' }),
   );
-  for (const one of batch.slice(0, -1)) await client.publish(one, { dedup: false });
+  for (const one of batch.slice(0, -1)) await client.publish(one);
   await publish(batch.at(-1)!);
 }

@@ -95,7 +95,7 @@ export class Starts {
   async one(): Promise<string> {
     const id = `${this.prefix}-${this.ids.length}`;
     this.ids.push(id);
-    await this.client.publishUntilStored(vmStart(id, { id }), { timeout: 60_000, dedup: false });
+    await this.client.publishUntilStored(vmStart(id, { id }), { timeout: 60_000 });
     return id;
   }
 

@@ -72,25 +72,19 @@ export class NatsClient {
   }
 
   /** Publishes once; resolves with the place in `VF_IN`. @throws when it is not acknowledged. */
-  async publish(
-    { subject, event }: Input,
-    { dedup = true, timeout = 2000 }: { dedup?: boolean; timeout?: number } = {},
-  ): Promise<number> {
-    const options = dedup ? { msgID: event.id, timeout } : { timeout };
-    return (await this.jetStream.publish(subject, JSON.stringify(event), options)).seq;
+  async publish({ subject, event }: Input, { timeout = 2000 }: { timeout?: number } = {}): Promise<number> {
+    // Without a Nats-Msg-Id, as the contract says: what is sent twice is stored twice, and takes effect once.
+    return (await this.jetStream.publish(subject, JSON.stringify(event), { timeout })).seq;
   }
 
   /** Publishes the same again until it is acknowledged, as a good publisher does. */
-  async publishUntilStored(
-    input: Input,
-    { timeout, dedup }: Patience & { readonly dedup?: boolean } = {},
-  ): Promise<number> {
+  async publishUntilStored(input: Input, { timeout }: Patience = {}): Promise<number> {
     let last: unknown;
     return until(
       () => `an acknowledgement of ${input.event.id} (${String(last)})`,
       async () => {
         try {
-          return await this.publish(input, { timeout: 500, ...(dedup === undefined ? {} : { dedup }) });
+          return await this.publish(input, { timeout: 500 });
         } catch (error) {
           if (this.connection.isClosed()) throw error;
           last = error;

@@ -2,8 +2,9 @@ import type { LoggerService } from '@nestjs/common';
 import { pino, type Logger as Pino } from 'pino';
 import type { Logger } from '#pipeline';
 import type { LogLevel } from '#wire';
+import { logSink } from './line-sink.js';
 
-/** The process's log: JSON lines on stderr, because stdout belongs to the ready line. */
+/** The process's log: JSON lines on stderr, because stdout belongs to the ready line. No line is waited for. */
 export function createLog(level: LogLevel): Pino {
   return pino(
     {
@@ -12,7 +13,7 @@ export function createLog(level: LogLevel): Pino {
       timestamp: pino.stdTimeFunctions.isoTime,
       serializers: { error: pino.stdSerializers.err },
     },
-    pino.destination({ dest: 2, sync: false }),
+    logSink(),
   );
 }
 

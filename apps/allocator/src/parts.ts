@@ -74,6 +74,12 @@ export interface NatsUse {
   readonly url: string;
   /** It serves this process alone. */
   readonly ours: boolean;
+  /** Where a server of our own keeps its streams. */
+  readonly directory?: string;
+  /** Ends a server of our own and starts it again where it was. */
+  restart?(): Promise<void>;
+  /** Why a server of our own does not run just now. */
+  trouble?(): string | undefined;
 }
 
 /** Connects to NATS as the settings say. */

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { SettingsError } from '#wire';
+import { LineSink, logSink } from './line-sink.js';
 
 /**
  * How far the old generation may grow before it is collected, in percent of what was alive. By itself V8 takes about
@@ -7,6 +8,9 @@ import { SettingsError } from '#wire';
  * the cores for 20 ms, and one start in a hundred waited for them. A limit of the heap goes before this.
  */
 const HEAP_GROWTH = 200;
+
+/** How long the end waits for what is still to be written, in milliseconds. */
+const LAST_WORDS = 500;
 
 /**
  * Runs a service as a process: prints the ready line, drains on SIGTERM and SIGINT, and turns what keeps it
@@ -21,12 +25,14 @@ export async function runProcess(
 ): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const asked = new AbortController();
+  // Who waits for the line waits for it on a full disk too.
+  const ready = new LineSink(1, { patient: true });
   // Not `once`: Ctrl-C under npm comes twice, and the second must not end us in the middle of the drain.
   process.on('SIGTERM', () => asked.abort());
   process.on('SIGINT', () => asked.abort());
   try {
     const service = await start(asked.signal);
-    process.stdout.write(`${JSON.stringify(service.ready)}\n`);
+    ready.write(`${JSON.stringify(service.ready)}\n`);
     const death = await Promise.race([
       aborted(asked.signal),
       ...(service.died === undefined ? [] : [service.died]),
@@ -37,11 +43,10 @@ export async function runProcess(
     // Who asked it to end while it started does not want to hear what it was waiting for.
     if (asked.signal.aborted) return;
     const sentence = error instanceof Error ? error.message : String(error);
-    process.stderr.write(
-      `vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`,
-    );
+    logSink().write(`vf-scheduler: ${error instanceof SettingsError ? 'bad setting: ' : ''}${sentence}\n`);
     process.exitCode = 1;
   } finally {
+    await Promise.all([logSink().settle(LAST_WORDS), ready.settle(LAST_WORDS)]);
     // All is drained. What can still hold the process is native code: the client of KurrentDB keeps a read that
     // its server never answers, and nothing ends it. The timer itself holds nothing.
     setTimeout(() => process.exit(), 1000).unref();

@@ -3,11 +3,15 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger as Pino } from 'pino';
 import { ApiModule, QueryResponder, refuseOtherHosts, type ApiParts } from '#api';
+import { systemClock } from '#pipeline';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
+import { refuseFullDisk } from './disk-watch.js';
+import { logSink } from './line-sink.js';
 import { nestLogger, pipelineLogger } from './logging.js';
 import { allocatorOptions, connect, loadHardwareLimits, openEventLog, type NatsUse } from './parts.js';
+import { StorageWatch } from './storage-watch.js';
 import { followClusters, openReadModel, readAuditKey } from './read-side.js';
 
 /** A running scheduler. */
@@ -51,6 +55,7 @@ export async function startService(
   asked.addEventListener('abort', giveUp);
   try {
     const hardwareLimits = await loadHardwareLimits(settings.hardwareLimitsFile);
+    await refuseFullDisk(settings.dataDir);
     const eventLog = await openEventLog(settings, nats, logger, asked);
     closers.push(() => eventLog.close());
     const broker = await connect(settings, nats, logger, asked);
@@ -60,7 +65,13 @@ export async function startService(
     const readModel = await openReadModel(settings, eventLog, logger, closers);
     const { clusters, dataDir } = settings;
     const auditKey = await readAuditKey(settings);
-    const parts = { allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir };
+    const keepsLogs = settings.eventLog.kind === 'jetstream';
+    const storage = new StorageWatch(settings, { nats, broker, logger, clock: systemClock, keepsLogs });
+    const parts = {
+      ...{ allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir },
+      troubles: () => storage.troubles,
+      linesDropped: () => logSink().dropped,
+    };
     const app = await createApp(parts, log, settings);
     closers.push(() => app.close());
     await listen(app, settings);
@@ -71,6 +82,8 @@ export async function startService(
     await responder.start();
     closers.push(() => responder.stop());
     closers.push(followClusters(allocator, readModel));
+    storage.start();
+    closers.push(() => storage.stop());
     asked.throwIfAborted();
     return {
       ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },

@@ -15,6 +15,10 @@ export interface ApiParts {
   readonly clusters?: readonly string[];
   /** Signs exports. */
   readonly auditKey?: KeyObject;
+  /** What all clusters share and does not work now, the disk for one: a sentence each. Nothing is served then. */
+  readonly troubles?: () => readonly string[];
+  /** Lines of the process's log that could not be written. */
+  readonly linesDropped?: () => number;
   /** Where the heads are kept that were signed. */
   readonly dataDir: string;
 }

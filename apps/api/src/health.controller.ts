@@ -21,7 +21,7 @@ export class HealthController {
   /** @param cluster asks for that one alone. */
   @Get('ready')
   ready(@Query('cluster') cluster?: unknown): object {
-    const { allocator, broker, readModel } = this.parts;
+    const { allocator, broker, readModel, troubles, linesDropped } = this.parts;
     const all = allocator.status;
     if (cluster !== undefined && typeof cluster !== 'string')
       throw new Problem(400, 'BAD_REQUEST', 'cluster is one name');
@@ -29,7 +29,7 @@ export class HealthController {
       throw new Problem(404, 'NOT_FOUND', `there is no cluster '${cluster}' here`);
     const { connected } = broker;
     const asked = cluster === undefined ? all : new Map([...all].filter(([name]) => name === cluster));
-    const shared = connected ? [] : ['NATS is not connected'];
+    const shared = [...(connected ? [] : ['NATS is not connected']), ...(troubles?.() ?? [])];
     if (allocator.trouble !== undefined) shared.push(allocator.trouble);
     const readSide = readModel.status;
     const { status, trouble, troubled } = readiness({ clusters: asked, readSide, shared });
@@ -46,6 +46,7 @@ export class HealthController {
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readSide),
       memory: { rss, heapUsed },
+      ...(linesDropped !== undefined && { log: { dropped: linesDropped() } }),
     };
     if (status === 'unavailable') throw new HttpException(body, 503);
     return body;

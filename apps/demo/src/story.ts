@@ -46,6 +46,14 @@ const vfsOfEm2 = Array.from({ length: SPLIT_INTO }, (_, index) => {
 /** A small fleet from its first report to the restore of a PF in use, told as it happens. */
 export async function tellStory(natsUrl: string, print: (line: string) => void): Promise<void> {
   const conversation = await Conversation.open(natsUrl);
+  try {
+    await converse(conversation, print);
+  } finally {
+    await conversation.close();
+  }
+}
+
+async function converse(conversation: Conversation, print: (line: string) => void): Promise<void> {
   let told = 0;
   const tell = (keep: (event: OutgoingEvent) => boolean = () => true): void => {
     const events = conversation.timeline.slice(told);
@@ -143,7 +151,6 @@ export async function tellStory(natsUrl: string, print: (line: string) => void):
   chapter('9. The log remembers');
   const { events, ok } = await conversation.query<{ events: number; ok: boolean }>('verify', {});
   print(`  ${events} events in the log, hash chain ${ok ? 'good' : 'BROKEN'}`);
-  await conversation.close();
 }
 
 interface Tenant {

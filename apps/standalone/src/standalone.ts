@@ -1,14 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLog, startService, type Service } from '#allocator';
-import { endLeftBehindServer, findNatsServer, startNatsServer, type NatsServerProcess } from '#broker';
+import { createLog, refuseFullDisk, startService, type NatsUse, type Service } from '#allocator';
+import { endLeftBehindServer, findNatsServer } from '#broker';
 import { SettingsError, type Settings } from '#wire';
 import { takeDataDirectory } from './data-directory.js';
+import { OwnServer } from './own-server.js';
 
 /** Everything in one process: the scheduler, and a nats-server of its own unless the settings name one. */
 export interface Standalone extends Service {
-  /** Resolves when its own nats-server ends by itself. */
+  /** Resolves when its own nats-server ends by itself, and not for want of room on its disk. */
   readonly died: Promise<Error>;
 }
 
@@ -42,15 +43,24 @@ export async function startStandalone(
   try {
     const directory = await takeDataDirectory(settings.dataDir);
     closers.push(async () => directory.release());
+    await refuseFullDisk(directory.path);
     let { natsUrl } = settings;
     // A server that is not ours may go away and come back.
     let died = new Promise<Error>(() => undefined);
+    let own: Pick<NatsUse, 'directory' | 'restart' | 'trouble'> = {};
     if (natsUrl === undefined) {
-      const server = await ownServer(settings, directory.path, closers, (message) => log.warn(message));
+      const { server, storeDir } = await ownServer(settings, directory.path, closers, (message) =>
+        log.warn(message),
+      );
       natsUrl = server.url;
-      died = deathOf(server, closers);
+      died = server.died;
+      own = {
+        directory: storeDir,
+        restart: () => server.restart(),
+        trouble: () => server.trouble,
+      };
     }
-    const nats = { url: natsUrl, ours: settings.natsUrl === undefined };
+    const nats = { url: natsUrl, ours: settings.natsUrl === undefined, ...own };
     const service = await startService({ ...settings, dataDir: directory.path }, nats, log, asked);
     closers.push(() => service.stop());
     return { ready: service.ready, stop: close, died };
@@ -60,27 +70,13 @@ export async function startStandalone(
   }
 }
 
-/** Resolves when the server ends while nobody asked it to. */
-function deathOf(server: NatsServerProcess, closers: (() => Promise<void>)[]): Promise<Error> {
-  let asked = false;
-  closers.push(async () => {
-    asked = true;
-  });
-  return new Promise((resolve) => {
-    void server.exited.then(({ code, signal }) => {
-      if (!asked)
-        resolve(new Error(`nats-server ended by itself (${signal ?? `exit code ${code}`}); start again`));
-    });
-  });
-}
-
 /** A nats-server on the data directory; one that a killed standalone left behind there is ended first. */
 async function ownServer(
   settings: Settings,
   dataDir: string,
   closers: (() => Promise<void>)[],
   warn: (message: string) => void,
-): Promise<NatsServerProcess> {
+): Promise<{ readonly server: OwnServer; readonly storeDir: string }> {
   const ended = await endLeftBehindServer(dataDir);
   if (ended !== undefined) warn(`ended nats-server ${ended}, which an earlier standalone had left behind`);
   const { path: binary } = await findNatsServer({ configured: settings.natsServer, onWarning: warn });
@@ -90,12 +86,10 @@ async function ownServer(
     storeDir = await mkdtemp(join(tmpdir(), 'vf-scheduler-'));
     closers.push(() => rm(storeDir, { recursive: true, force: true }));
   }
-  const server = await startNatsServer({
-    binary,
-    dataDir: storeDir,
-    port: settings.natsPort,
-    syncInterval: settings.natsSync,
-  });
+  const server = await OwnServer.start(
+    { binary, dataDir: storeDir, port: settings.natsPort, syncInterval: settings.natsSync },
+    warn,
+  );
   closers.push(() => server.stop());
-  return server;
+  return { server, storeDir };
 }

@@ -11,6 +11,7 @@ export const EXIT = {
   unknown: 6,
   damaged: 7,
   notConfirmed: 8,
+  unwritten: 9,
 } as const;
 
 export const EXIT_HELP = `Exit codes:
@@ -22,7 +23,8 @@ export const EXIT_HELP = `Exit codes:
   5  NATS, the scheduler or the HTTP API cannot be reached, or does not answer now
   6  the time is over, and the request may take effect all the same: the message names its id
   7  the audit found that something is not as it was written
-  8  it was not confirmed`;
+  8  it was not confirmed
+  9  what was to be printed could not be written: the disk it goes to is full, say`;
 
 /** What was typed makes no sense. */
 export class UsageError extends Error {

@@ -1,16 +1,25 @@
 import { createInterface } from 'node:readline/promises';
 import { packageVersion } from '#wire';
+import { EXIT } from './exit-codes.js';
 import { runVfctl } from './program.js';
 
 const asked = new AbortController();
 process.once('SIGINT', () => asked.abort(new Error('interrupted')));
-// `vfctl events | head` is no fault.
+let unwritten = false;
 process.stdout.on('error', (error: { code?: string }) => {
-  if (error.code === 'EPIPE') asked.abort(error);
-  else throw error;
+  asked.abort(error);
+  // `vfctl events | head` is no fault.
+  if (error.code === 'EPIPE' || unwritten) return;
+  unwritten = true;
+  process.exitCode = EXIT.unwritten;
+  process.stderr.write(
+    `vfctl: what was to be printed could not be written (${error.code}). What it did is done: ask again for what it found\n`,
+  );
 });
+// Where nothing can be said the exit code says it.
+process.stderr.on('error', () => undefined);
 
-process.exitCode = await runVfctl(
+const exitCode = await runVfctl(
   process.argv.slice(2),
   {
     out: (text) => void process.stdout.write(text),
@@ -32,3 +41,4 @@ process.exitCode = await runVfctl(
   },
   packageVersion(),
 );
+if (!unwritten) process.exitCode = exitCode;

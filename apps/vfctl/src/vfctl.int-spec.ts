@@ -597,8 +597,8 @@ describe('dead', () => {
     expect((await vfctl('dead ls')).out).toBe('There is none.\n');
     const broker = await connectNats({ url: standalone.ready.nats });
     const subject = 'vf.in.default.vm.vm-1.VmStopped';
-    await broker.input.publish(subject, Buffer.from('{"no event":\u001b[31m'), 'm-1');
-    await broker.input.publish(subject, Buffer.from('[]'), 'm-2');
+    await broker.input.publish(subject, Buffer.from('{"no event":\u001b[31m'));
+    await broker.input.publish(subject, Buffer.from('[]'));
     await client.ask('VmRebooted', { vmId: 'vm-1' });
     await broker.close();
     const [, ...rows] = (await vfctl('dead ls')).out.trimEnd().split('\n');

@@ -56,8 +56,12 @@ export interface InputStream {
   watch(
     onMessage: (message: { sequence: number; subject: string }) => void,
   ): Promise<{ close(): Promise<void> }>;
-  /** Stores an input. @returns its sequence. */
-  publish(subject: string, payload: Uint8Array, messageId: string): Promise<number>;
+  /**
+   * Stores an input. What is published twice is stored twice: the id in the input tells (EX-6), and no other.
+   *
+   * @returns its sequence.
+   */
+  publish(subject: string, payload: Uint8Array): Promise<number>;
   /** Purges the cluster's messages whose sequence is below `sequence`. */
   purge(cluster: string, sequence: number): Promise<void>;
   /** Removes one message, if it is there. */

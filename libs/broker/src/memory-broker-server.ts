@@ -30,8 +30,6 @@ interface Input {
   readonly messages: Map<number, InputMessage>;
   /** Sequences by the third token of the subject, ascending; some may be gone from `messages`. */
   readonly byCluster: Map<string, number[]>;
-  /** When an id was last seen, and its sequence; oldest first. */
-  readonly ids: Map<string, { sequence: number; time: number }>;
 }
 
 interface Output {
@@ -43,8 +41,6 @@ interface Output {
   readonly messages: Map<number, OutputMessage>;
 }
 
-/** As `VF_IN`'s in JetStream. */
-const DUPLICATE_WINDOW = 120_000;
 /** `VF_IN` takes no larger message, as with a server of 2 MiB `max_payload`. */
 const LARGEST_INPUT = 1024 * 1024;
 
@@ -94,7 +90,6 @@ export class MemoryBrokerServer {
       last: 0,
       messages: new Map(),
       byCluster: new Map(),
-      ids: new Map(),
     };
   }
 
@@ -137,12 +132,8 @@ export class MemoryBrokerServer {
     }
   }
 
-  /** @returns the sequence; that of the first one, when the id was seen lately. */
-  storeInput(
-    subject: string,
-    payload: Uint8Array,
-    options: { messageId?: string; headers?: Readonly<Record<string, string>> } = {},
-  ): number {
+  /** @returns the sequence. */
+  storeInput(subject: string, payload: Uint8Array, headers: Readonly<Record<string, string>> = {}): number {
     const input = this.#mustHaveInput();
     if (!/^vf\.in(\.[^\s.*>]+)+$/.test(subject)) {
       throw new BrokerError('UNAVAILABLE', `Nobody stores ${subject}.`);
@@ -154,25 +145,17 @@ export class MemoryBrokerServer {
       );
     }
     const time = this.now();
-    const { messageId } = options;
-    if (messageId !== undefined) {
-      for (const [id, seen] of input.ids) {
-        if (seen.time > time - DUPLICATE_WINDOW) break;
-        input.ids.delete(id);
-      }
-      const seen = input.ids.get(messageId);
-      if (seen) return seen.sequence;
-    }
     const sequence = ++input.last;
-    const headers = { ...options.headers, ...(messageId !== undefined && { 'Nats-Msg-Id': messageId }) };
     // A copy: who published may go on using the buffer, as with a network in between.
     const message: InputMessage = { sequence, time, subject, payload: payload.slice() };
-    input.messages.set(sequence, Object.keys(headers).length > 0 ? { ...message, headers } : message);
+    input.messages.set(
+      sequence,
+      Object.keys(headers).length > 0 ? { ...message, headers: { ...headers } } : message,
+    );
     const cluster = subject.split('.')[2]!;
     const sequences = input.byCluster.get(cluster);
     if (sequences) sequences.push(sequence);
     else input.byCluster.set(cluster, [sequence]);
-    if (messageId !== undefined) input.ids.set(messageId, { sequence, time });
     this.#tell();
     return sequence;
   }

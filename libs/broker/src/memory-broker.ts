@@ -36,8 +36,7 @@ export class MemoryBroker implements Broker {
       follow: async (cluster, after, options = {}) =>
         this.#follow(cluster, after, { ...DEFAULT_BOUNDS, ...options }),
       watch: async (onMessage) => this.#watch(onMessage),
-      publish: (subject, payload, messageId) =>
-        this.#call(() => server.storeInput(subject, payload, { messageId })),
+      publish: (subject, payload) => this.#call(() => server.storeInput(subject, payload)),
       purge: (cluster, sequence) => this.#call(() => server.purgeInput(cluster, sequence)),
       remove: (sequence) => this.#call(() => server.removeInput(sequence)),
     };

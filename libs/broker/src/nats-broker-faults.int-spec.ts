@@ -58,11 +58,11 @@ async function takeUntil(follower: InputFollower, sequence: number): Promise<num
   return taken;
 }
 
-/** Publishes whatever the server is doing: again and again, under an id. */
+/** Publishes whatever the server is doing: again and again, until it is acknowledged. */
 async function publishSurely(broker: NatsBroker, id: string): Promise<number> {
   for (;;) {
     try {
-      return await broker.input.publish('vf.in.a.vm.v.T', bytes(id), id);
+      return await broker.input.publish('vf.in.a.vm.v.T', bytes(id));
     } catch (error) {
       expect(error).toMatchObject({ code: 'UNAVAILABLE' });
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -112,9 +112,11 @@ describe('a server that is killed and started again', () => {
     }
     const last = await publishSurely(broker, 'last');
     taken.push(...(await takeUntil(follower, last)));
-    expect(taken).toEqual(upTo(151));
-    await until(() => watched.length >= 151);
-    expect(watched).toEqual(upTo(151));
+    // An acknowledgement that was lost leaves a message twice in the stream.
+    expect(last).toBeGreaterThanOrEqual(151);
+    expect(taken).toEqual(upTo(last));
+    await until(() => watched.length >= last);
+    expect(watched).toEqual(upTo(last));
   });
 
   test('in the midst of publishing lets the publisher go on from the state of the stream', async () => {
@@ -363,18 +365,18 @@ describe('what publishers may send', () => {
     const broker = await open({ streams: { inputMaxBytes: 4_096 } });
     await broker.prepare();
     const fill = async () => {
-      for (let n = 0; n < 100; n++) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200), `${n}`);
+      for (let n = 0; n < 100; n++) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200));
     };
     await expect(fill()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await broker.input.purge('a', (await broker.input.info()).lastSequence + 1);
-    await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200), 'again');
+    await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200));
   });
 
   test('an input that is too large is refused for good', async () => {
     const broker = await open();
     await broker.prepare();
     await expect(
-      broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(1024 * 1024 + 1), 'large'),
+      broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(1024 * 1024 + 1)),
     ).rejects.toMatchObject({ code: 'REFUSED' });
   });
 });

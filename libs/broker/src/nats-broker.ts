@@ -9,10 +9,12 @@ import { NatsInput } from './nats-input.js';
 import { NatsLeases, type LeaseTiming } from './nats-leases.js';
 import { NatsOutput } from './nats-output.js';
 import { deadPlan, ensureStream, inputPlan, streamInfo, type StreamLimits } from './nats-streams.js';
+import { findWriteFault, type WriteFault } from './nats-write-fault.js';
 
 export type { BrokerLog, NatsConnectionOptions } from './nats-connection.js';
 export type { LeaseTiming } from './nats-leases.js';
 export type { StreamLimits } from './nats-streams.js';
+export type { WriteFault } from './nats-write-fault.js';
 
 export interface NatsBrokerOptions extends NatsConnectionOptions {
   readonly streams?: StreamLimits;
@@ -25,6 +27,13 @@ export interface NatsBroker extends Broker {
   readonly connection: NatsConnection;
   /** The same with what the parts of the broker know of it, for a client that shares it. */
   readonly link: NatsLink;
+  /**
+   * A stream that the server does not write to any more since a write failed; undefined where none is known.
+   *
+   * @param all asks about every stream of ours, and not `VF_IN` alone.
+   * @throws BrokerError `UNAVAILABLE`
+   */
+  writeFault(all: boolean): Promise<WriteFault | undefined>;
 }
 
 const RETRY = 250;
@@ -67,6 +76,10 @@ class NatsBrokerParts implements NatsBroker {
 
   get connected(): boolean {
     return this.link.connected;
+  }
+
+  writeFault(all: boolean): Promise<WriteFault | undefined> {
+    return findWriteFault(this.link, all);
   }
 
   async prepare(signal?: AbortSignal): Promise<void> {

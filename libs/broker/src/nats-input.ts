@@ -7,6 +7,7 @@ import type { NatsLink } from './nats-connection.js';
 import { jetStreamErrorCode } from './nats-errors.js';
 import { headersOf } from './nats-headers.js';
 import { OrderedReader, type Room } from './nats-reader.js';
+import { storedAt } from './nats-stored-at.js';
 import { getStoredMessage } from './nats-stored-message.js';
 import { publishedSubject, streamInfo } from './nats-streams.js';
 
@@ -116,11 +117,10 @@ export class NatsInput implements InputStream {
     return watcher;
   }
 
-  async publish(subject: string, payload: Uint8Array, messageId: string): Promise<number> {
-    const ack = await this.link.call(`Publishing ${subject}`, () =>
-      this.#client.publish(subject, payload, { msgID: messageId, timeout: this.link.requestTimeout }),
+  async publish(subject: string, payload: Uint8Array): Promise<number> {
+    return this.link.call(`Publishing ${subject}`, async () =>
+      storedAt(await this.#client.publish(subject, payload, { timeout: this.link.requestTimeout })),
     );
-    return ack.seq;
   }
 
   async purge(cluster: string, sequence: number): Promise<void> {

@@ -4,6 +4,7 @@ import { DeadLetterHeader } from './dead-letter-headers.js';
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { encodedHeaders, encodeHeaders } from './nats-headers.js';
+import { storedAt } from './nats-stored-at.js';
 import { getStoredMessage } from './nats-stored-message.js';
 import { streamInfo } from './nats-streams.js';
 
@@ -80,11 +81,12 @@ export async function publishAgain(link: NatsLink, letter: DeadLetterOnRecord): 
     throw new BrokerError('REFUSED', `It was published under '${letter.subject}', which is not below vf.in.`);
   const block = encodeHeaders(Object.entries(letter.headers));
   const headers = Object.keys(letter.headers).length === 0 ? undefined : encodedHeaders(block);
-  const ack = await link.call(`Publishing ${letter.subject}`, () =>
-    jetstream(link.connection).publish(letter.subject, letter.payload, {
-      timeout: link.requestTimeout,
-      ...(headers && { headers }),
-    }),
+  return link.call(`Publishing ${letter.subject}`, async () =>
+    storedAt(
+      await jetstream(link.connection).publish(letter.subject, letter.payload, {
+        timeout: link.requestTimeout,
+        ...(headers && { headers }),
+      }),
+    ),
   );
-  return ack.seq;
 }

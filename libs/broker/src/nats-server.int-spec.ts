@@ -82,7 +82,7 @@ describe('a nats-server of our own', () => {
     expect(server.url).toMatch(/^nats:\/\/127\.0\.0\.1:\d+$/);
     const broker = await connectNats({ url: server.url });
     await broker.prepare();
-    await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(3), 'one');
+    await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(3));
     const info = await broker.input.info();
     await broker.close();
     await server.stop();

@@ -43,6 +43,8 @@ export interface NatsServerProcess {
   /** Ends it and waits until it is gone; more than once is fine. */
   stop(): Promise<void>;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** The end of what it has said. */
+  lastWords(): Promise<string>;
 }
 
 const POLL = 20;
@@ -79,7 +81,8 @@ export async function startNatsServer(options: StartNatsServerOptions): Promise<
 
   try {
     const url = await ready(options, child, exited);
-    return { url, pid: child.pid!, stop: () => stop(child, exited), exited };
+    const lastWords = (): Promise<string> => lastLines([files.output, files.log]);
+    return { url, pid: child.pid!, stop: () => stop(child, exited), exited, lastWords };
   } catch (error) {
     await stop(child, exited).catch(() => {});
     throw error;

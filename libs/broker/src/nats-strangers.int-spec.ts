@@ -186,7 +186,7 @@ describe('VF_DEAD', () => {
     await forge('5', 'x', { 'Vf-Stream': created, 'Vf-Event-Id': 'mine', 'Vf-Reason': 'because' });
     await forge('-1', 'x', { 'Vf-Event-Id': 'mine', 'Vf-Reason': 'because' });
     expect(await broker.dead.find('a', 'mine')).toBeUndefined();
-    for (let n = 0; n < 5; n++) await broker.input.publish('vf.in.a.vm.v.T', bytes('x'), `n${n}`);
+    for (let n = 0; n < 5; n++) await broker.input.publish('vf.in.a.vm.v.T', bytes('x'));
     expect(await broker.dead.find('a', 'mine')).toEqual({ reason: 'because' });
   });
 });
@@ -329,7 +329,7 @@ describe('the streams that all share', () => {
     const broker = await open({ streams: { inputMaxBytes: 4_096 } });
     await broker.prepare();
     await broker.check();
-    for (let n = 0; n < 12; n++) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200), `${n}`);
+    for (let n = 0; n < 12; n++) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200));
     await expect(broker.check()).rejects.toMatchObject({ message: expect.stringMatching(/VF_IN is full/) });
   });
 });

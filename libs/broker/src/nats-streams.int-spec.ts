@@ -50,12 +50,13 @@ describe('prepare', () => {
       discard: 'new',
       max_bytes: 1024 ** 3,
       max_msg_size: 1024 ** 2,
-      duplicate_window: 120_000_000_000,
+      duplicate_window: 100_000_000,
       num_replicas: 1,
     });
     expect((await manager.streams.info('VF_DEAD')).config).toMatchObject({
       subjects: ['vf.dead.>'],
       discard: 'old',
+      duplicate_window: 100_000_000,
     });
     expect((await manager.streams.info('KV_VF_LEASES')).config.max_msgs_per_subject).toBe(1);
   });
@@ -68,6 +69,19 @@ describe('prepare', () => {
     ).prepare();
     expect((await manager.streams.info('VF_IN')).config.max_bytes).toBe(5_000_000);
     expect(lines).toEqual(['Changed the limits of stream VF_IN']);
+  });
+
+  test('brings the duplicate window of streams that are there to the shortest there is', async () => {
+    await (await open()).prepare();
+    for (const stream of ['VF_IN', 'VF_DEAD'])
+      await manager.streams.update(stream, { duplicate_window: 120_000_000_000 });
+    await (await open()).prepare();
+    for (const stream of ['VF_IN', 'VF_DEAD']) {
+      const { config } = await manager.streams.info(stream);
+      expect([stream, config.duplicate_window]).toEqual([stream, 100_000_000]);
+      // A server that takes less would have it.
+      await expect(manager.streams.update(stream, { duplicate_window: 99_000_000 })).rejects.toThrow('100ms');
+    }
   });
 
   test('only warns of another storage, and leaves replicas alone', async () => {

@@ -42,14 +42,23 @@ const HEADER_ROOM = 64 * KIB;
 const LARGEST_INPUT = MIB;
 /** An input is 256 KiB at most; below this the contract cannot be kept. */
 const SMALLEST_MAX_PAYLOAD = 256 * KIB + 2 * HEADER_ROOM;
-/** Covers a publisher's retries; each id costs memory for this long. */
-const DUPLICATE_WINDOW = 120_000;
+/**
+ * The shortest that a server takes (0 stands for two minutes): an id that a stranger has used makes the server acknowledge
+ * a message with the same id and not store it. Nothing of ours has a `Nats-Msg-Id`, and nothing rests on the window.
+ */
+const DUPLICATE_WINDOW = 100;
 
 const base = (
   limits: StreamLimits,
 ): Pick<
   StreamConfig,
-  'storage' | 'num_replicas' | 'retention' | 'allow_direct' | 'max_msgs' | 'max_msgs_per_subject'
+  | 'storage'
+  | 'num_replicas'
+  | 'retention'
+  | 'allow_direct'
+  | 'max_msgs'
+  | 'max_msgs_per_subject'
+  | 'duplicate_window'
 > => ({
   storage: limits.storage === 'memory' ? StorageType.Memory : StorageType.File,
   num_replicas: limits.replicas ?? 1,
@@ -57,6 +66,7 @@ const base = (
   allow_direct: true,
   max_msgs: -1,
   max_msgs_per_subject: -1,
+  duplicate_window: nanos(DUPLICATE_WINDOW),
 });
 
 /**
@@ -85,7 +95,6 @@ export function inputPlan(limits: StreamLimits, maxPayload: number): StreamPlan 
     discard: DiscardPolicy.New,
     max_bytes: limits.inputMaxBytes ?? GIB,
     max_msg_size: Math.min(maxPayload - HEADER_ROOM, LARGEST_INPUT),
-    duplicate_window: nanos(DUPLICATE_WINDOW),
   };
 }
 

@@ -1,5 +1,5 @@
 import { jetstream, JetStreamApiError, type JetStreamClient } from '@nats-io/jetstream';
-import type { NatsLink } from '#broker';
+import { storedAt, type NatsLink } from '#broker';
 import type { OutgoingEvent } from '#wire';
 import type { Answers } from './answers.js';
 import { VfError } from './errors.js';
@@ -21,8 +21,6 @@ export interface Stored {
   readonly id: string;
   /** Sequence in `VF_IN`. */
   readonly sequence: number;
-  /** An input with this id was there already, within the last two minutes. */
-  readonly duplicate: boolean;
 }
 
 /** An answer: the event, and the events of the same decision that were heard before it. */
@@ -44,7 +42,8 @@ export class Asking {
   }
 
   /**
-   * Stores an input in `VF_IN`; sends it again, under the same id, until it is acknowledged.
+   * Stores an input in `VF_IN`; sends it again, under the same id, until it is acknowledged. What is stored twice by
+   * that takes effect once (EX-6).
    *
    * @throws VfError `NOT_STORED`; `UNAVAILABLE` when it may or may not be stored.
    */
@@ -56,8 +55,8 @@ export class Asking {
       try {
         this.link.assertConnected('Publishing');
         const timeout = Math.max(1, Math.min(ACK_PATIENCE, patience.left));
-        const ack = await this.#jetStream.publish(subject, payload, { msgID: id, timeout });
-        return { id, sequence: ack.seq, duplicate: ack.duplicate };
+        const ack = await this.#jetStream.publish(subject, payload, { timeout });
+        return { id, sequence: storedAt(ack) };
       } catch (error) {
         last = error;
         const refusal = refusalOf(error);
@@ -103,14 +102,9 @@ export class Asking {
       // Under an id that is not of this call somebody may have asked for something else: that is looked at.
       const found = certain
         ? known
-        : own && !(await stored).duplicate
+        : own
           ? await Promise.race([answer, this.#look(input, patience, FIRST_ASK)])
-          : await this.#look(
-              input,
-              patience,
-              known !== undefined || (await stored).duplicate ? 0 : FIRST_ASK,
-              answer,
-            );
+          : await this.#look(input, patience, known === undefined ? SHORTEST_ASK : 0, answer);
       if (!types.includes(found.type)) throw reused(input);
       return { event: found, before };
     } finally {

@@ -576,7 +576,7 @@ export class ClusterLeader {
     };
     const subject = inputSubject(this.cluster, 'cluster', this.cluster, type);
     try {
-      this.said = await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)), id);
+      this.said = await broker.input.publish(subject, new TextEncoder().encode(JSON.stringify(event)));
       this.silent.worked();
     } catch (error) {
       // What is lost is made good a second later.

@@ -112,12 +112,12 @@ class World {
     const { kind, idField } = INPUT_CATALOG[type];
     const subjectId = idField === undefined ? cluster : (data as unknown as Record<string, string>)[idField];
     const event = { specversion: '1.0', id, source: '/test', type, time: '2026-11-21T00:00:00Z', data };
-    await this.raw(inputSubject(cluster, kind, subjectId as string, type), JSON.stringify(event), id);
+    await this.raw(inputSubject(cluster, kind, subjectId as string, type), JSON.stringify(event));
     return id;
   }
 
-  async raw(subject: string, text: string, id = `raw-${++this.inputs}`): Promise<number> {
-    return this.publisher.input.publish(subject, new TextEncoder().encode(text), id);
+  async raw(subject: string, text: string): Promise<number> {
+    return this.publisher.input.publish(subject, new TextEncoder().encode(text));
   }
 
   prepare(): Promise<void> {

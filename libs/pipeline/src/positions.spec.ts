@@ -29,7 +29,6 @@ describe('where a leader goes on in VF_IN', () => {
           data: { vmId: 'vm-1' },
         }),
       ),
-      id,
     );
   /** A state whose last input was that one. */
   const after = (stream: string, sequence: number, id: string) => {

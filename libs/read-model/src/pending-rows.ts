@@ -114,17 +114,16 @@ export class PendingRows {
     else row[4] = to;
   }
 
-  /** Writes everything; the caller has begun a transaction. */
+  /** Writes everything; the caller has begun a transaction, and clears this when that is committed. */
   write(writer: RowWriter): void {
     for (const [table, values] of this.values) writer.insert(table, WIDTHS[table], values);
     if (this.allocations.size > 0) writer.insert('allocation', 16, [...this.allocations.values()].flat());
     if (this.stays.size > 0) writer.insert('stay', 5, [...this.stays.values()].flat());
     for (const row of this.ends) writer.finishAllocation(row);
     for (const row of this.departures) writer.finishStay(row);
-    this.clear();
   }
 
-  /** Forgets what is not to be written. */
+  /** Forgets what is written, or is not to be. */
   clear(): void {
     this.values.clear();
     this.allocations.clear();

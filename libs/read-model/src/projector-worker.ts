@@ -18,6 +18,18 @@ stepBack(5);
 let projector: Projector | undefined;
 let writing: NodeJS.Timeout | undefined;
 
+/** Writes what was taken in, again and again until that works: what cannot be written is said by the next call that needs it. */
+function writeSoon(open: Projector): void {
+  writing ??= setTimeout(() => {
+    writing = undefined;
+    try {
+      open.flush();
+    } catch {
+      writeSoon(open);
+    }
+  }, WRITE_AFTER);
+}
+
 const opened = (): Projector => {
   if (projector === undefined) throw new Error('the read side is not open');
   return projector;
@@ -34,15 +46,7 @@ serveCalls({
   take: ({ cluster, bodies, hashes }) => {
     const open = opened();
     open.take(cluster, JSON.parse(bodies) as EventBody[], hashes);
-    writing ??= setTimeout(() => {
-      writing = undefined;
-      // What cannot be written is said by the next call that needs it.
-      try {
-        open.flush();
-      } catch {
-        return;
-      }
-    }, WRITE_AFTER);
+    writeSoon(open);
     return open.positionOf(cluster);
   },
   flush: ({ cluster }) => {

@@ -14,6 +14,18 @@ export const CHECKPOINT_EVERY = 100_000;
 /** Checkpoints kept of a cluster; beyond, every second one goes. */
 const MOST_CHECKPOINTS = 64;
 
+/** What a file could not take for now: no room, a disk that fails, somebody who holds it. */
+const LATER: ReadonlySet<number> = new Set([5, 6, 7, 8, 10, 13, 14]);
+const LATER_NAMES = /^SQLITE_(BUSY|LOCKED|NOMEM|READONLY|IOERR|FULL|CANTOPEN)/;
+
+function canBeWrittenLater(error: unknown): boolean {
+  const { code, rawCode } = error as { code?: unknown; rawCode?: unknown };
+  if (typeof rawCode === 'number' && LATER.has(rawCode & 0xff)) return true;
+  return typeof code === 'string' && LATER_NAMES.test(code);
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** Where the file stands with a cluster. */
 export interface Standing {
   readonly head: Head;
@@ -106,7 +118,13 @@ export class Projector {
       this.warm(cluster, this.clusterId(cluster) as number);
     }
     const projection = this.projections.get(cluster);
-    if (projection === undefined) return;
+    if (projection === undefined) {
+      if (this.warming.has(cluster)) return;
+      throw new ReadError(
+        'UNAVAILABLE',
+        `the read side of cluster '${cluster}' is begun again from its file`,
+      );
+    }
     for (; index < bodies.length; index++) {
       const body = bodies[index] as EventBody;
       try {
@@ -160,11 +178,18 @@ export class Projector {
         this.thin(cluster);
       }
       this.db.exec('COMMIT');
+      for (const { rows } of this.projections.values()) rows.clear();
       this.pending = 0;
       this.checkpoints.length = 0;
     } catch (error) {
       if (this.db.inTransaction) this.db.exec('ROLLBACK');
-      // What was pending is lost with its rows, so everything is begun again from the file.
+      if (canBeWrittenLater(error)) {
+        throw new ReadError(
+          'UNAVAILABLE',
+          `the read side's file ${this.path} cannot be written now (${messageOf(error)}): what is not in it yet is kept, and written when there is room`,
+        );
+      }
+      // What was pending is given up with its rows, so everything is begun again from the file.
       this.pending = 0;
       this.checkpoints.length = 0;
       this.projections.clear();

@@ -193,8 +193,7 @@ export class AllocatorProcess {
           inner.input.watch((message) => {
             if (!this.dead) onMessage(message);
           }),
-        publish: (subject, payload, messageId) =>
-          cross('input.publish', () => inner.input.publish(subject, payload, messageId)),
+        publish: (subject, payload) => cross('input.publish', () => inner.input.publish(subject, payload)),
         purge: (cluster, sequence) => cross('input.purge', () => inner.input.purge(cluster, sequence)),
         remove: (sequence) => cross('input.remove', () => inner.input.remove(sequence)),
       },

@@ -104,12 +104,12 @@ export function asyncApiDocument({ version, inputs, outputs }: AsyncApiParts): N
         ...named(
           inputs,
           ({ type }) => inName(type),
-          (event) => message(event, true),
+          (event) => message(event),
         ),
         ...named(
           outputs,
           ({ type }) => outName(type),
-          (event) => message(event, false),
+          (event) => message(event),
         ),
         deadLetter: {
           name: 'deadLetter',
@@ -175,21 +175,11 @@ const parameters = (kind: SubjectKind, types: readonly string[]): Named => ({
   type: { description: "The event's name.", enum: types },
 });
 
-const message = ({ type, summary, schema, example }: DocumentedEvent, input: boolean): Named => ({
+const message = ({ type, summary, schema, example }: DocumentedEvent): Named => ({
   name: type,
   title: type,
   ...(summary === undefined ? undefined : { summary }),
   correlationId: { location: '$message.payload#/correlationid' },
-  ...(input
-    ? {
-        headers: {
-          type: 'object',
-          properties: {
-            'Nats-Msg-Id': { type: 'string', description: 'The id of the event, where the publisher can.' },
-          },
-        },
-      }
-    : undefined),
   payload: schema,
   examples: [{ payload: example }],
 });
