@@ -40,6 +40,7 @@ async function unleased(): Promise<Broker> {
       join: () => undefined,
       fleet: () => ({ members: new Map(), holders: new Map() }),
     },
+    now: () => broker.now(),
     prepare: (signal) => broker.prepare(signal),
     close: () => broker.close(),
     get connected() {

@@ -1,8 +1,9 @@
 import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
-import type { HardwareLimit, State } from '#domain';
+import type { HardwareLimit, LastReport, State } from '#domain';
 import { LogError, SaidTrouble, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
+import { ClockWatch } from './clock-watch.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
 import { PipelineError } from './errors.js';
 import type { Loaded } from './load.js';
@@ -98,7 +99,12 @@ export class Allocator {
   private spreading: Promise<void> = Promise.resolve();
   private readonly changed = new Set<() => void>();
 
-  constructor(private readonly options: AllocatorOptions) {}
+  /** How the clock of this process goes with NATS's. */
+  readonly clocks: ClockWatch;
+
+  constructor(private readonly options: AllocatorOptions) {
+    this.clocks = new ClockWatch(options);
+  }
 
   /**
    * Starts to lead. Resolves once every cluster that is known is led, led by somebody else, or in trouble of its
@@ -120,6 +126,7 @@ export class Allocator {
   private async begin(): Promise<void> {
     const { broker, log } = this.options;
     await broker.prepare(this.stopping.signal);
+    void this.clocks.watch(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
     const signal = this.stopping.signal;
@@ -175,6 +182,16 @@ export class Allocator {
       if (leader.failed.aborted) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * How far the reports of a host have come, as this instance heard them itself, which the log does not show as long
+   * as nothing changes (HOST-9).
+   *
+   * @returns undefined when it does not lead the cluster, or does not know the host.
+   */
+  lastReport(cluster: string, hostId: string): LastReport | undefined {
+    return this.clusters.get(cluster)?.leader?.lastReport(hostId);
   }
 
   /** Stops reading, finishes the batch, relays, gives the leases up. */

@@ -176,6 +176,7 @@ export class AllocatorProcess {
     });
     const isConnected = (): boolean => !this.dead && inner.connected;
     return {
+      now: () => inner.now(),
       prepare: () => cross('prepare', () => inner.prepare()),
       input: {
         info: () => cross('input.info', () => inner.input.info()),
