@@ -21,6 +21,7 @@ export class HealthController {
   @Get('ready')
   ready(@Query('cluster') cluster?: unknown): object {
     const { allocator, broker, readModel } = this.parts;
+    const { behind, trouble } = allocator.clocks;
     const all = allocator.status;
     if (cluster !== undefined && typeof cluster !== 'string')
       throw new Problem(400, 'BAD_REQUEST', 'cluster is one name');
@@ -38,6 +39,8 @@ export class HealthController {
       clusters: Object.fromEntries(asked),
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readModel.status),
+      // Nothing that is decided or answered goes by it.
+      clock: { behindMs: behind, ...(trouble === undefined ? undefined : { trouble }) },
       memory: { rss, heapUsed },
     };
     if (status === 'unavailable') throw new HttpException(body, 503);

@@ -7,6 +7,7 @@ import { NatsDeadLetters } from './nats-dead-letters.js';
 import { NatsInput } from './nats-input.js';
 import { NatsLeases, type LeaseTiming } from './nats-leases.js';
 import { NatsOutput } from './nats-output.js';
+import { NatsTime } from './nats-time.js';
 import { deadPlan, ensureStream, inputPlan, type StreamLimits } from './nats-streams.js';
 
 export type { BrokerLog, NatsConnectionOptions } from './nats-connection.js';
@@ -45,6 +46,7 @@ class NatsBrokerParts implements NatsBroker {
   readonly dead: NatsDeadLetters;
   readonly leases: NatsLeases;
   readonly #limits: StreamLimits;
+  readonly #time: NatsTime;
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -56,6 +58,7 @@ class NatsBrokerParts implements NatsBroker {
     this.output = new NatsOutput(link, this.#limits);
     this.dead = new NatsDeadLetters(link);
     this.leases = new NatsLeases(link, this.#limits, options.leases);
+    this.#time = new NatsTime(link);
   }
 
   get connection(): NatsConnection {
@@ -64,6 +67,10 @@ class NatsBrokerParts implements NatsBroker {
 
   get connected(): boolean {
     return this.link.connected;
+  }
+
+  now(): number {
+    return this.#time.now();
   }
 
   async prepare(signal?: AbortSignal): Promise<void> {
@@ -75,6 +82,7 @@ class NatsBrokerParts implements NatsBroker {
         await ensureStream(link, inputPlan(this.#limits, link.connection.info?.max_payload ?? 1_048_576));
         await ensureStream(link, deadPlan(this.#limits));
         await this.leases.prepare();
+        await this.#time.keep();
         return;
       } catch (error) {
         // A cluster that is starting has no leader for a while, which looks like JetStream being off.
@@ -98,6 +106,7 @@ class NatsBrokerParts implements NatsBroker {
   }
 
   async #close(): Promise<void> {
+    this.#time.close();
     await Promise.all([this.input.close(), this.leases.close()]);
     await this.link.close();
   }
