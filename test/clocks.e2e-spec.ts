@@ -150,6 +150,51 @@ describe('what an agent says of its numbers and clocks', () => {
     },
   );
 
+  test('[HOST-9 acts] every wrong number with every wrong clock is outlived, at the first report and at a later one', async () => {
+    const one = agent();
+    const now = Date.now();
+    const iso = (time: number): string => new Date(time).toISOString();
+    const seqs = [0, 3, now, HUGE - 1, HUGE];
+    const times = [
+      '0000-01-01T00:00:00Z',
+      '2016-12-31T23:59:60Z',
+      iso(now - HOUR),
+      iso(now + HOUR),
+      '9999-12-31T23:59:59.999999999-23:59',
+    ];
+    const boots = [undefined, '0000-01-01T00:00:00Z', iso(now + HOUR), '9999-12-31T23:59:59Z'];
+    const hosts = seqs.flatMap((seq) =>
+      times.flatMap((time) =>
+        boots.flatMap((bootedAt) => [true, false].map((first) => ({ seq, time, bootedAt, first }))),
+      ),
+    );
+    const agents = hosts.map((_, index) => new Agent(site.client, one.cluster, `h${index}`));
+    const all = async (said: (agent: Agent, index: number) => Input | undefined): Promise<void> => {
+      for (let from = 0; from < agents.length; from += 100) {
+        const some = agents.slice(from, from + 100).map((each, index) => said(each, from + index));
+        await Promise.all(
+          some.map((input) => input && site.client.publish(input, { dedup: false, timeout: 20_000 })),
+        );
+      }
+    };
+    await all((each, index) => (hosts[index]?.first === true ? undefined : each.report(1)));
+    await all((each, index) => {
+      const { seq, time, bootedAt } = hosts[index] as (typeof hosts)[number];
+      return each.report(seq, bootedAt === undefined ? {} : { bootedAt }, { time });
+    });
+    // What is created later is sent later, as an agent does.
+    for (const seq of [2, 3, 4]) await all((each) => each.report(seq, { scrubs: true }));
+    await one.say();
+    const views = () =>
+      Promise.all(agents.map(async (each, index) => ({ ...hosts[index], ...(await each.view()) })));
+    for (const view of await views()) expect(view).toMatchObject({ scrubs: true, lastSeq: 4 });
+    const bootedAt = iso(Date.now());
+    await all((each) => each.report(1, { bootId: 'boot-2', bootedAt }));
+    await one.say();
+    for (const view of await views()) expect(view).toMatchObject({ bootId: 'boot-2', lastSeq: 1 });
+    expect(agents).toHaveLength(200);
+  });
+
   test('[HOST-9 acts] a boot that looks earlier comes through with its third report', async () => {
     const one = agent();
     await one.say(one.report(1, { bootedAt: new Date().toISOString() }));
