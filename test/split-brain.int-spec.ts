@@ -41,6 +41,7 @@ async function unleased(): Promise<Broker> {
       survey: async () => new Map(),
       fleet: () => ({ members: new Map(), holders: new Map(), logs: new Map() }),
     },
+    now: () => broker.now(),
     prepare: (signal) => broker.prepare(signal),
     check: () => broker.check(),
     close: () => broker.close(),

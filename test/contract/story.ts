@@ -167,6 +167,9 @@ export function* conversation(cluster: {
     pfs: [port('em1', 0, { vendorId: '15b3' }), port('em2'), port('em3'), port('em4')],
   });
   yield say('PfAccepted', em1);
+  // The agent of host-1 is restarted, and counts from one.
+  for (const seq of [1, 2, 3])
+    yield report(seq, { pfs: [port('em1', 0, { vendorId: '15b3' }), port('em2'), port('em3'), port('em4')] });
 
   // A living fleet is adopted; a host is fenced, comes back, and goes.
   yield reported('host-2', {

@@ -4,6 +4,7 @@
  */
 import { JETSTREAM_LOG } from './jetstream-log.js';
 import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
+import { CLOCKS, CLOCKS_OF_PROCESSES } from './clocks.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 
 const DECIDE: readonly Mutant[] = [
@@ -172,22 +173,22 @@ const DECIDE: readonly Mutant[] = [
     name: 'boot-id-ignored',
     breaks: 'HOST-4',
     file: 'libs/domain/src/host/report-order.ts',
-    find: 'if (report.bootId === host.bootId) {',
-    replace: 'if (true) {',
+    find: 'if (data.bootId === host.bootId) return data.seq',
+    replace: 'if (true) return data.seq',
   },
   {
     name: 'earlier-boot-taken-for-a-new-one',
     breaks: 'HOST-9',
     file: 'libs/domain/src/host/report-order.ts',
-    find: "if (host.earlierBoots.includes(report.bootId)) return 'stale';",
+    find: "if (host.earlierBoots.includes(data.bootId)) return 'stale';",
     replace: '',
   },
   {
     name: 'same-report-twice-is-news',
     breaks: 'HOST-9',
     file: 'libs/domain/src/host/report-order.ts',
-    find: 'report.seq > last',
-    replace: 'report.seq >= last',
+    find: 'data.seq > lastReportOf',
+    replace: 'data.seq >= lastReportOf',
   },
   {
     name: 'reboot-takes-vfs-in-use',
@@ -434,7 +435,7 @@ const EVOLVE: readonly Mutant[] = [
     name: 'host-never-heard-again',
     breaks: 'HOST-5',
     file: 'libs/domain/src/observe.ts',
-    find: 'heard.delete(hostId);\n  heard.set(hostId, { at: input.time, bootId, seq });',
+    find: 'heard.delete(hostId);\n  heard.set(hostId, now);',
     replace: '',
   },
 ];
@@ -837,4 +838,11 @@ export const GROUPS: readonly MutantGroup[] = [
     tests: ['libs/broker/src/nats-stored-at'],
     mutants: ACKNOWLEDGEMENTS,
   },
+  {
+    name: 'clocks and numbers',
+    project: 'spec',
+    tests: ['libs/domain/src/host/report-order'],
+    mutants: CLOCKS,
+  },
+  { name: 'clocks of processes', project: 'e2e', tests: ['test/clocks'], mutants: CLOCKS_OF_PROCESSES },
 ];

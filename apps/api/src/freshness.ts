@@ -32,7 +32,7 @@ export async function untilFresh(
   const { readModel } = parts;
   if (request.atLeast !== undefined) await readModel.until(cluster, Number(request.atLeast), CATCH_UP);
   const at = request.at === undefined ? undefined : momentOf(request.at);
-  if (at !== undefined && 'time' in at && at.time > systemClock.now()) {
+  if (at !== undefined && 'time' in at && (await isFuture(parts, cluster, at.time))) {
     throw new QueryError('BAD_REQUEST', `at: ${request.at} is in the future; leave it out to ask about now`);
   }
   if (at !== undefined && 'position' in at) {
@@ -50,6 +50,18 @@ export async function untilFresh(
   }
   if (request.atLeast === undefined)
     await readModel.until(cluster, await durableEnd(parts, cluster), CATCH_UP);
+}
+
+/**
+ * Whether a time has not come yet: by NATS's time, with which events are decided, and by the log's own, where that
+ * is ahead of it. The clock of this process does not matter.
+ */
+async function isFuture(parts: ApiParts, cluster: string, time: number): Promise<boolean> {
+  const { broker, readModel } = parts;
+  if (time <= broker.now()) return false;
+  await readModel.until(cluster, await durableEnd(parts, cluster), CATCH_UP);
+  const { fields } = await readModel.ask({ cluster, name: 'moment', request: {} });
+  return time > (JSON.parse(`{${fields}}`) as { time: number }).time;
 }
 
 /** The end of what is durable: the leader knows it, a standby asks the log. */

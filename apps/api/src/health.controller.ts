@@ -22,6 +22,7 @@ export class HealthController {
   @Get('ready')
   ready(@Query('cluster') cluster?: unknown): object {
     const { allocator, broker, readModel, troubles, linesDropped } = this.parts;
+    const { clocks } = allocator;
     const all = allocator.status;
     if (cluster !== undefined && typeof cluster !== 'string')
       throw new Problem(400, 'BAD_REQUEST', 'cluster is one name');
@@ -45,6 +46,8 @@ export class HealthController {
       ),
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readSide),
+      // Nothing that is decided or answered goes by it.
+      clock: { behindMs: clocks.behind, ...(clocks.trouble !== undefined && { trouble: clocks.trouble }) },
       memory: { rss, heapUsed },
       ...(linesDropped !== undefined && { log: { dropped: linesDropped() } }),
     };

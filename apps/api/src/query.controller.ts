@@ -28,7 +28,7 @@ export class QueryController {
   /** The whole log with a signed manifest: `vfctl audit check` needs nothing else. */
   @Get(':cluster/export')
   async export(@Param('cluster') cluster: string, @Res() response: Response): Promise<void> {
-    const { auditKey, readModel, dataDir } = this.parts;
+    const { auditKey, broker, readModel, dataDir } = this.parts;
     if (auditKey === undefined) {
       throw problemOf(
         new QueryError(
@@ -39,7 +39,7 @@ export class QueryController {
     }
     await follow(this.parts, cluster).catch(rethrow);
     await refuseOtherHistory(this.parts, cluster).catch(rethrow);
-    const lines = exportLog(readModel.log, cluster, auditKey, new Date().toISOString());
+    const lines = exportLog(readModel.log, cluster, auditKey, new Date(broker.now()).toISOString());
     await sendLines(response, 'application/x-ndjson', lines, (signed) =>
       keepSignedHead(dataDir, cluster, signed),
     );

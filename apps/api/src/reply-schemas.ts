@@ -141,7 +141,17 @@ export const SHARED_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     'mac?': text,
     'vlanId?': whole,
   }),
-  Host: object({ ...HOST_FACTS, vms: list(text), pfs: list(ref('Pf')), drifts: list({ type: 'object' }) }),
+  Host: object({
+    ...HOST_FACTS,
+    lastSeq: {
+      ...whole,
+      description: 'Of its last report or sign of life that was taken: an agent goes on from it.',
+    },
+    lastReportAt: { ...text, description: 'When that was stored.' },
+    vms: list(text),
+    pfs: list(ref('Pf')),
+    drifts: list({ type: 'object' }),
+  }),
 };
 
 const counts = { total: whole, free: whole, allocated: whole, unavailable: whole };

@@ -264,5 +264,11 @@ export interface Broker {
   readonly leases: Leases;
   /** Whether the connection stands at this moment. */
   readonly connected: boolean;
+  /**
+   * The broker's time, in milliseconds since 1970: the clock that inputs are stored with. It is asked for now and
+   * then, and goes on with what passes here, whatever is done to the clock of this process; only before the first
+   * `prepare` it is that clock.
+   */
+  now(): number;
   close(): Promise<void>;
 }

@@ -222,6 +222,16 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         expect(one[1]!.time).toBeGreaterThanOrEqual(one[0]!.time);
       });
 
+      test('its time is the one that inputs are stored with', async () => {
+        const before = broker.now();
+        await publish('a', 1);
+        const after = broker.now();
+        const [stored] = await takeCount(await broker.input.follow('a', 0), 1);
+        // Half of a round trip is not known.
+        expect(stored!.time).toBeGreaterThanOrEqual(before - 500);
+        expect(stored!.time).toBeLessThanOrEqual(after + 500);
+      });
+
       test('purge takes away what is below a sequence, of that cluster only', async () => {
         await publish('a', 5);
         await publish('b', 5);

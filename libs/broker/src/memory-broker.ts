@@ -95,6 +95,10 @@ export class MemoryBroker implements Broker {
     return !this.#cut && !this.#closing.signal.aborted;
   }
 
+  now(): number {
+    return this.server.now();
+  }
+
   prepare(): Promise<void> {
     return this.#call(() => this.server.prepare());
   }

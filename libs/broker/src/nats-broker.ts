@@ -9,6 +9,7 @@ import { NatsInput } from './nats-input.js';
 import { NatsLeases, type LeaseTiming } from './nats-leases.js';
 import { NatsOutput } from './nats-output.js';
 import { deadPlan, ensureStream, inputPlan, streamInfo, type StreamLimits } from './nats-streams.js';
+import { NatsTime } from './nats-time.js';
 import { findWriteFault, type WriteFault } from './nats-write-fault.js';
 
 export type { BrokerLog, NatsConnectionOptions } from './nats-connection.js';
@@ -57,6 +58,7 @@ class NatsBrokerParts implements NatsBroker {
   readonly dead: NatsDeadLetters;
   readonly leases: NatsLeases;
   readonly #limits: StreamLimits;
+  readonly #time: NatsTime;
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -68,6 +70,7 @@ class NatsBrokerParts implements NatsBroker {
     this.output = new NatsOutput(link, this.#limits);
     this.dead = new NatsDeadLetters(link);
     this.leases = new NatsLeases(link, this.#limits, options.leases);
+    this.#time = new NatsTime(link);
   }
 
   get connection(): NatsConnection {
@@ -82,12 +85,17 @@ class NatsBrokerParts implements NatsBroker {
     return findWriteFault(this.link, all);
   }
 
+  now(): number {
+    return this.#time.now();
+  }
+
   async prepare(signal?: AbortSignal): Promise<void> {
     const { link } = this;
     const deadline = performance.now() + link.startTimeout;
     for (;;) {
       try {
         await this.#prepareOnce();
+        await this.#time.keep();
         return;
       } catch (error) {
         // A cluster that is starting has no leader for a while, which looks like JetStream being off.
@@ -132,6 +140,7 @@ class NatsBrokerParts implements NatsBroker {
   }
 
   async #close(): Promise<void> {
+    this.#time.close();
     await Promise.all([this.input.close(), this.leases.close()]);
     await this.link.close();
   }

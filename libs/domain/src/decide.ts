@@ -26,7 +26,7 @@ import type { State } from './state.js';
 import { decideVm } from './vm/vm-table.js';
 
 /** Version of the decider, kept in each record: the same version decides the same. */
-export const DECIDER_VERSION = '4';
+export const DECIDER_VERSION = '5';
 
 /**
  * The decider: what an input leads to, facts first and the outcome last. Pure: it reads the state, the input

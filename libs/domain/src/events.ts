@@ -226,6 +226,8 @@ export interface HostChanged {
   readonly seq: number;
   /** The host has a new boot id: nothing of the boot before runs any more (HOST-4). */
   readonly rebooted?: boolean;
+  /** Its agent was restarted and counts anew: `seq` is not above the one before it (HOST-9). */
+  readonly agentRestarted?: boolean;
   readonly bootedAt?: string;
   readonly iommu?: { readonly enabled: boolean; readonly ready: boolean };
   readonly interruptRemapping?: boolean;
@@ -236,6 +238,14 @@ export interface HostChanged {
   readonly unseenPfs?: readonly string[];
   /** VMs that the reboot stopped (VM-16), in order of name. */
   readonly stoppedVms?: readonly string[];
+}
+/** The agent of a host was restarted and counts anew; the inventory is as it was (HOST-9). */
+export interface HostAgentRestarted {
+  readonly hostId: string;
+  readonly bootId: string;
+  readonly seq: number;
+  /** The `seq` of the last report before that was taken. */
+  readonly lastSeq: number;
 }
 export interface HostSince {
   readonly hostId: string;
@@ -357,9 +367,12 @@ export interface InputIgnored {
   readonly hostId?: string;
   readonly id?: string;
   readonly generation?: number;
+  /** Of a report that is stale: what is known of its host, for an agent to go on from (HOST-9). */
+  readonly bootId?: string;
+  readonly lastSeq?: number;
 }
 /** A fact that contradicts what is known. */
-export interface InputRejected extends InputIgnored {
+export interface InputRejected extends Omit<InputIgnored, 'bootId' | 'lastSeq'> {
   readonly reason: RefusalCode;
   readonly message: string;
   readonly holders?: readonly HolderRef[];
@@ -391,6 +404,7 @@ export interface Events {
   VmStartedWithoutVf: VmStartedWithoutVf;
   HostRegistered: HostRegistered;
   HostChanged: HostChanged;
+  HostAgentRestarted: HostAgentRestarted;
   HostBack: HostSince;
   HostLost: HostSince;
   HostCordoned: HostCordoned;
@@ -441,13 +455,26 @@ export type PlacedEvent<T extends EventType = EventType> = DomainEvent<T> & {
   readonly position: number;
   /** When it was decided, in milliseconds since 1970. */
   readonly at: number;
-  readonly cause: {
-    readonly stream: string;
-    readonly sequence: number;
-    readonly id: string;
-    readonly digest: string;
-  };
+  readonly cause: Cause;
 };
+
+/** The input that an event comes of. */
+export interface Cause {
+  readonly stream: string;
+  readonly sequence: number;
+  readonly id: string;
+  readonly digest: string;
+  /**
+   * Of a report: the last one of its host that was taken, itself or one before it (HOST-9). Times in milliseconds
+   * since 1970: when its sender says it was, and when it was stored.
+   */
+  readonly report?: {
+    readonly hostId: string;
+    readonly seq: number;
+    readonly said: number;
+    readonly at: number;
+  };
+}
 
 /** Makes an event; the compiler checks that the data fits the name. */
 export const event = <T extends EventType>(type: T, data: Events[T]): DomainEvent =>

@@ -1,5 +1,7 @@
 import type {
+  Cause,
   Events,
+  HostAgentRestarted,
   HostChanged,
   HostFencedEvent,
   HostRegistered,
@@ -10,6 +12,7 @@ import type {
   VfScrubRequested,
 } from './events.js';
 import { endByHost, refreshVf } from './evolve-vm.js';
+import { bootTime } from './host/report-order.js';
 import { identityOf, isCleanFor, isOtherHardware, isStranger } from './hardware.js';
 import type { PfReport, VfReport } from './inputs.js';
 import { OrdinalSet } from './ordinal-set.js';
@@ -37,9 +40,6 @@ const refreshHost = (state: State, host: Host): void => {
   for (const pf of host.pfs.values()) state.capacity.refresh(pf);
 };
 
-const millis = (time: string | undefined): number | undefined =>
-  time === undefined ? undefined : Date.parse(time);
-
 /** Boots of a host that was removed while it was fenced are over, but for the one that reports now (HOST-9). */
 function earlierBootsOf(away: Pick<Host, 'bootId' | 'earlierBoots'> | undefined, bootId: string): string[] {
   if (away === undefined) return [];
@@ -48,7 +48,7 @@ function earlierBootsOf(away: Pick<Host, 'bootId' | 'earlierBoots'> | undefined,
     : [...away.earlierBoots, away.bootId].slice(-EARLIER_BOOTS);
 }
 
-export function registerHost(state: State, data: HostRegistered): void {
+export function registerHost(state: State, data: HostRegistered, at: number): void {
   const away = state.fencedAway.get(data.hostId);
   state.fencedAway.delete(data.hostId);
   const host: Host = {
@@ -56,8 +56,10 @@ export function registerHost(state: State, data: HostRegistered): void {
     ordinal: state.hostByOrdinal.length,
     bootId: data.bootId,
     earlierBoots: earlierBootsOf(away, data.bootId),
-    bootedAt: millis(data.bootedAt),
+    bootedAt: bootTime(data.bootedAt, at),
     seq: data.seq,
+    saidAt: at,
+    reportedAt: at,
     iommu: data.iommu,
     interruptRemapping: data.interruptRemapping,
     unsafeInterruptsAllowed: data.unsafeInterruptsAllowed ?? false,
@@ -212,13 +214,13 @@ function layOut(state: State, pf: Pf, vfs: Vf[]): void {
   state.capacity.refresh(pf);
 }
 
-export function changeHost(state: State, data: HostChanged): void {
+export function changeHost(state: State, data: HostChanged, at: number): void {
   const host = hostOf(state, data.hostId);
-  host.seq = data.seq;
+  tookReport(host, data.seq, at);
   if (data.rebooted === true) {
     host.earlierBoots = earlierBootsOf(host, data.bootId);
     host.bootId = data.bootId;
-    host.bootedAt = millis(data.bootedAt);
+    host.bootedAt = bootTime(data.bootedAt, at);
     // HOST-5: a new boot ends a fence.
     host.fenced = false;
     for (const vmId of data.stoppedVms ?? []) endByHost(state, vmId, 'host-rebooted');
@@ -291,8 +293,29 @@ function settleAfterOutage(pf: Pf): void {
   }
 }
 
-export function backHost(state: State, data: HostSince): void {
+export function restartAgent(state: State, data: HostAgentRestarted, at: number): void {
+  tookReport(hostOf(state, data.hostId), data.seq, at);
+}
+
+/** HOST-9: what an event itself says of its report. The log of an earlier version says no more. */
+function tookReport(host: Host, seq: number, at: number): void {
+  host.seq = seq;
+  host.saidAt = at;
+  host.reportedAt = at;
+}
+
+/** HOST-9: how far the reports of a host have come. */
+export function noteReport(state: State, { hostId, seq, said, at }: NonNullable<Cause['report']>): void {
+  const host = state.hosts.get(hostId);
+  if (host === undefined) return;
+  host.seq = seq;
+  host.saidAt = said;
+  host.reportedAt = at;
+}
+
+export function backHost(state: State, data: HostSince, at: number): void {
   const host = hostOf(state, data.hostId);
+  tookReport(host, host.seq, at);
   host.lostSince = undefined;
   refreshHost(state, host);
 }
@@ -328,6 +351,7 @@ export function removeHost(state: State, hostId: string): void {
   state.hosts.delete(hostId);
   if (host.fenced) state.fencedAway.set(hostId, { bootId: host.bootId, earlierBoots: host.earlierBoots });
   state.observed.heard.delete(hostId);
+  state.observed.rows.delete(hostId);
 }
 
 export function orderVirtualization(state: State, data: PfVirtualizationOrdered): void {

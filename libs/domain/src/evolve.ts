@@ -9,12 +9,14 @@ import {
   fenceHost,
   loseDriver,
   loseHost,
+  noteReport,
   orderRestore,
   orderVirtualization,
   quarantineVf,
   registerHost,
   removeHost,
   requestScrub,
+  restartAgent,
   restorePf,
   scrubVf,
   setLink,
@@ -41,7 +43,7 @@ import { DEFAULT_POLICY, type State } from './state.js';
 /**
  * Version of evolve and of the state's form: a snapshot of another version is ignored. Raise it with either.
  */
-export const STATE_VERSION = '4';
+export const STATE_VERSION = '5';
 
 /**
  * Takes an event into the state, in place, and gives the state back. Total over what decide emits; it never
@@ -63,6 +65,7 @@ export function evolve(state: State, event: PlacedEvent): State {
     state.lastCause = cause;
   }
   apply(state, event);
+  if (cause.report !== undefined) noteReport(state, cause.report);
   return state;
 }
 
@@ -131,11 +134,13 @@ function apply(state: State, event: PlacedEvent): void {
       return markOverdue(state, event.data, event.at);
 
     case 'HostRegistered':
-      return registerHost(state, event.data);
+      return registerHost(state, event.data, event.at);
     case 'HostChanged':
-      return changeHost(state, event.data);
+      return changeHost(state, event.data, event.at);
+    case 'HostAgentRestarted':
+      return restartAgent(state, event.data, event.at);
     case 'HostBack':
-      return backHost(state, event.data);
+      return backHost(state, event.data, event.at);
     case 'HostLost':
       return loseHost(state, event.data);
     case 'HostCordoned':

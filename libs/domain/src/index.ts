@@ -5,6 +5,7 @@ export type * from './events.js';
 export { evolve, STATE_VERSION } from './evolve.js';
 export { HandedOutTwice } from './evolve-vm.js';
 export type * from './inputs.js';
+export { lastReportOf, type LastReport } from './host/report-order.js';
 export { hash53 } from './naming.js';
 export { forgetObserved, observe } from './observe.js';
 export { OBSTACLES_BY_NEARNESS, REFUSAL_CODES, type Obstacle, type RefusalCode } from './refusal-codes.js';

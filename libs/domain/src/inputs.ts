@@ -300,6 +300,11 @@ export type Input<T extends InputType = InputType> = {
     /** When JetStream stored it, in milliseconds since 1970: the clock of the decision. */
     readonly time: number;
     /**
+     * When its sender says it was, in milliseconds since 1970: a claim, and no clock of any decision. Left out:
+     * when JetStream stored it.
+     */
+    readonly saidAt?: number;
+    /**
      * 16 hex digits that stand for what the input says: the same id with another digest is another content.
      */
     readonly digest: string;

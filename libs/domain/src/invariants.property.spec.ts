@@ -233,7 +233,10 @@ describe(`any history (${seeds})`, () => {
   proves('HOST-6', 'no allocation on a cordoned host or PF');
   proves('HOST-7', 'no allocation of a VF that a stranger uses');
   proves('HOST-8', 'a host is removed only without held VFs, and else the holders are told');
-  proves('HOST-9', 'a stale report changes nothing');
+  proves(
+    'HOST-9',
+    'a stale report changes nothing, and says so once in a row; the third of a restarted agent is taken',
+  );
   proves('PF-2', 'a split is ordered of a ready host and a PF with link, within its limits');
   proves('PF-3', 'a split PF is not split');
   proves('PF-4', 'a restore leaves nobody holding, and only loss by force is told as forced');
@@ -268,6 +271,7 @@ describe(`any history (${seeds})`, () => {
             // What is observed is not in a snapshot; here it is carried over, so that the clock's decisions
             // are the same too.
             for (const [hostId, heard] of state.observed.heard) restored.observed.heard.set(hostId, heard);
+            for (const [hostId, row] of state.observed.rows) restored.observed.rows.set(hostId, row);
             for (const [vmId, proofs] of state.observed.proofs) restored.observed.proofs.set(vmId, proofs);
             restored.observed.watching = state.observed.watching;
             return restored;
@@ -307,6 +311,7 @@ describe(`any history (${seeds})`, () => {
             const before = dumpState(state);
             const observed = json([
               [...state.observed.heard],
+              [...state.observed.rows],
               [...state.observed.proofs],
               state.observed.watching,
             ]);
@@ -314,7 +319,12 @@ describe(`any history (${seeds})`, () => {
             expect(decide(state, timed)).toEqual(first);
             expect(dumpState(state)).toBe(before);
             expect(
-              json([[...state.observed.heard], [...state.observed.proofs], state.observed.watching]),
+              json([
+                [...state.observed.heard],
+                [...state.observed.rows],
+                [...state.observed.proofs],
+                state.observed.watching,
+              ]),
             ).toEqual(observed);
             expect(recount(state)).toEqual([]);
             return undefined;

@@ -1,4 +1,5 @@
 import type { PlacedEvent, ReleaseReason } from './events.js';
+import type { StaleRow } from './host/report-order.js';
 import type {
   HardwareLimit,
   L2NetworkDefined,
@@ -105,8 +106,13 @@ export interface Host {
   bootId: string;
   /** Boots before this one, newest last, at most {@link EARLIER_BOOTS}. */
   earlierBoots: string[];
+  /** Never later than its report was stored: a clock that is ahead must not make the next boot look old. */
   bootedAt: number | undefined;
+  /** Of the last report that the log knows (HOST-9). */
   seq: number;
+  /** When that report was sent, by its own word, and when it was stored; in milliseconds. */
+  saidAt: number;
+  reportedAt: number;
   iommu: { readonly enabled: boolean; readonly ready: boolean };
   interruptRemapping: boolean;
   unsafeInterruptsAllowed: boolean;
@@ -206,13 +212,26 @@ export interface Vm {
   separatePfs: true | undefined;
 }
 
+/** A host as it was heard last. */
+export interface Heard {
+  /** Since when it is silent, in milliseconds; for one that a new leader has not heard yet, since it began. */
+  readonly at: number;
+  readonly bootId: string;
+  readonly seq: number;
+  /** When its last report was sent, by its own word, and when it was stored; in milliseconds. */
+  readonly said: number;
+  readonly reportedAt: number;
+}
+
 /** What is observed and not in the log: lost at a take-over without harm (HOST-5). */
 export interface Observed {
   /**
    * When each host was last heard, and with what; in order of time. A lost one stays, so that an older report
    * is known as old (HOST-9).
    */
-  readonly heard: Map<string, { readonly at: number; readonly bootId: string; readonly seq: number }>;
+  readonly heard: Map<string, Heard>;
+  /** HOST-9: stale reports since the last one that was taken. A new leader counts anew. */
+  readonly rows: Map<string, StaleRow>;
   /** Number of reports in a row that prove an overdue VM unused. */
   readonly proofs: Map<string, number>;
   /** Whether hosts that were not heard since this leader began have been given their full timeout. */
@@ -286,7 +305,7 @@ export function emptyState(cluster: string, options?: { rememberedInputs?: numbe
     inputs: new RememberedInputs(options?.rememberedInputs ?? DEFAULT_REMEMBERED_INPUTS),
     generations: new Map(),
     lastCause: undefined,
-    observed: { heard: new Map(), proofs: new Map(), watching: false },
+    observed: { heard: new Map(), rows: new Map(), proofs: new Map(), watching: false },
   };
 }
 

@@ -1,5 +1,5 @@
 import { decide } from './decide.js';
-import type { PlacedEvent } from './events.js';
+import type { Cause, PlacedEvent } from './events.js';
 import { evolve } from './evolve.js';
 import type { Input } from './inputs.js';
 import { observe } from './observe.js';
@@ -23,7 +23,8 @@ export function step(state: State, input: Input, source: Source): readonly Place
   const events = decide(state, timed);
   observe(state, timed);
   if (events.length === 0) return [];
-  const cause = { stream: source.stream, sequence: source.sequence, id: input.id, digest: input.digest };
+  const { stream, sequence } = source;
+  const cause = { stream, sequence, id: input.id, digest: input.digest, ...reportOf(state, timed) };
   const placed: PlacedEvent[] = [];
   for (const { type, data } of events) {
     // Written out: a spread costs more here than the whole decision.
@@ -32,4 +33,16 @@ export function step(state: State, input: Input, source: Source): readonly Place
     placed.push(next);
   }
   return placed;
+}
+
+/**
+ * HOST-9: with what a report leads to, the log learns how far its host's reports have come: a leader that takes
+ * over finds the same ones stale. Call it after observe.
+ */
+function reportOf(state: State, input: Input): Pick<Cause, 'report'> | undefined {
+  if (input.type !== 'HostReported' && input.type !== 'HostSeen') return undefined;
+  const { hostId } = input.data;
+  const heard = state.observed.heard.get(hostId);
+  if (heard === undefined) return undefined;
+  return { report: { hostId, seq: heard.seq, said: heard.said, at: heard.reportedAt } };
 }

@@ -195,6 +195,9 @@ export interface HostView {
   readonly interruptRemapping: boolean;
   readonly scrubs: boolean;
   readonly lostSince?: string;
+  /** HOST-9: of the last report that was taken, and when it was stored. */
+  readonly lastSeq: number;
+  readonly lastReportAt: string;
   readonly vms: readonly string[];
   readonly pfs: readonly PfView[];
   readonly drifts: readonly object[];
@@ -220,6 +223,8 @@ export function hostFacts(host: Host): Omit<HostView, 'vms' | 'pfs'> {
     interruptRemapping: host.interruptRemapping,
     scrubs: host.scrubs,
     ...(host.lostSince === undefined ? undefined : { lostSince: isoTime(host.lostSince) }),
+    lastSeq: host.seq,
+    lastReportAt: isoTime(host.reportedAt),
     drifts: [...host.drifts.values()],
   };
 }

@@ -43,7 +43,8 @@ const FIELDS: Partial<Record<EventType, string>> = {
   HostBack: 'hostId since',
   DriftDetected: 'hostId pf? vf? vmId? kind expected? observed?',
   DriftResolved: 'hostId pf? vf? vmId? kind expected? observed?',
-  InputIgnored: 'type reason vmId? hostId?',
+  HostAgentRestarted: 'hostId bootId seq lastSeq',
+  InputIgnored: 'type reason vmId? hostId? bootId? lastSeq?',
   InputRejected: 'type reason message vmId? hostId? holders?',
 };
 
@@ -134,6 +135,7 @@ describe('what goes out', () => {
       start('vm9'),
       start('vm10', { hostId: 'n0', nics: [nic('eth0', { onExhaustion: 'fallback' })] }),
       reported('n0', { seq: 2, pfs: ports(1) }),
+      ...[9, 1, 2, 3].map((seq) => reported('n1', { seq })),
       say('Tick', {}),
       stopped('vm10'),
     );

@@ -1,8 +1,9 @@
 import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
-import type { HardwareLimit, State } from '#domain';
+import type { HardwareLimit, LastReport, State } from '#domain';
 import { LogError, SaidTrouble, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
+import { ClockWatch } from './clock-watch.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
 import { PipelineError } from './errors.js';
 import { LastingFailure } from './lasting-failure.js';
@@ -114,8 +115,12 @@ export class Allocator {
   private compared = false;
   private readonly changed = new Set<() => void>();
 
+  /** How the clock of this process goes with NATS's. */
+  readonly clocks: ClockWatch;
+
   constructor(private readonly options: AllocatorOptions) {
     this.shared = new LastingFailure(options.clock);
+    this.clocks = new ClockWatch(options);
   }
 
   /** What keeps every cluster from being served: a stream that all share and that is not as it must be. */
@@ -168,6 +173,7 @@ export class Allocator {
   private async begin(): Promise<void> {
     const { broker, log } = this.options;
     await broker.prepare(this.stopping.signal);
+    void this.clocks.watch(this.stopping.signal);
     // The streams of a site with one cluster are there before its first event, for those who want to follow
     // them.
     const signal = this.stopping.signal;
@@ -271,6 +277,16 @@ export class Allocator {
       if (leader.failed.aborted) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * How far the reports of a host have come, as this instance heard them itself, which the log does not show as long
+   * as nothing changes (HOST-9).
+   *
+   * @returns undefined when it does not lead the cluster, or does not know the host.
+   */
+  lastReport(cluster: string, hostId: string): LastReport | undefined {
+    return this.clusters.get(cluster)?.leader?.lastReport(hostId);
   }
 
   /** Stops reading, finishes the batch, relays, gives the leases up. */

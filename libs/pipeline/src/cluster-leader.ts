@@ -3,11 +3,13 @@ import {
   dumpState,
   forgetObserved,
   hasDeadlines,
+  lastReportOf,
   recall,
   STATE_VERSION,
   step,
   type HardwareLimit,
   type Input,
+  type LastReport,
   type PlacedEvent,
   type State,
 } from '#domain';
@@ -249,6 +251,12 @@ export class ClusterLeader {
     const result = reader(this.state);
     await this.untilDurable(this.state.position);
     return result;
+  }
+
+  /** How far the reports of a host have come (HOST-9); undefined for one that is not known. */
+  lastReport(hostId: string): LastReport | undefined {
+    const host = this.state.hosts.get(hostId);
+    return host === undefined ? undefined : lastReportOf(this.state, host);
   }
 
   /**

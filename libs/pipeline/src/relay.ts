@@ -390,8 +390,8 @@ export class Relay {
 
   /** The first position that the age limit of the stream would still keep. */
   private async firstKept(): Promise<number> {
-    const { log, cluster, clock, outMaxAge } = this.options;
-    const oldest = new Date(clock.now() - outMaxAge).toISOString();
+    const { broker, log, cluster, outMaxAge } = this.options;
+    const oldest = new Date(broker.now() - outMaxAge).toISOString();
     for await (const records of log.read(cluster, 1, { inputs: false })) {
       for (const record of records) {
         const { time } = JSON.parse(record.body) as { time: string };

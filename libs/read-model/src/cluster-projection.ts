@@ -59,10 +59,12 @@ export class ClusterProjection {
   take(body: EventBody): void {
     const event = placed(body);
     const { state, touched } = this;
-    if (state.lastCause === undefined || event.cause.id !== state.lastCause.id)
-      this.decision = event.position;
+    const first = state.lastCause === undefined || event.cause.id !== state.lastCause.id;
+    if (first) this.decision = event.position;
     this.writeEvent(event);
     touched.clear();
+    // HOST-9: whatever a report leads to, its host was heard.
+    if (first && event.cause.report !== undefined) touched.host(event.cause.report.hostId);
     (PROJECTIONS[event.type] as (touched: Touched, data: object) => void)(touched, event.data);
     evolve(state, event);
     this.writeTouched(event);

@@ -50,6 +50,7 @@ export const PROJECTIONS: { readonly [T in EventType]: (touched: Touched, data: 
     touched.inventory(data.hostId);
     for (const vmId of data.stoppedVms ?? []) touched.vm(vmId);
   },
+  HostAgentRestarted: (touched, data) => touched.host(data.hostId),
   HostBack: (touched, data) => touched.standing(data.hostId),
   HostLost: (touched, data) => touched.standing(data.hostId),
   HostCordoned: (touched, data) => touched.standing(data.hostId),

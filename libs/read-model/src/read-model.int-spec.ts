@@ -307,9 +307,15 @@ describe('at random positions of random histories, the tables answer as', () => 
         const millis = Math.min(to, end) - Math.max(from, Date.parse(since));
         expected.set(vmId, (expected.get(vmId) ?? 0) + millis);
       }
-      const { usage } = (await ask(cluster, 'usage', { from, to, by: 'vm' })) as {
+      const { usage } = (await ask(cluster, 'usage', { from, to, now: to, by: 'vm' })) as {
         usage: { vmId: string; vfSeconds: number }[];
       };
+      // What is not yet is not counted, and a clock that was set back takes nothing away from what was.
+      const ahead = { from, to: to + 3_600_000, by: 'vm' };
+      expect(await ask(cluster, 'usage', { ...ahead, now: to })).toMatchObject({ usage });
+      expect(await ask(cluster, 'usage', { ...ahead, now: 0 })).toEqual(
+        await ask(cluster, 'usage', { from, to: events.at(-1)?.at ?? 0, now: to, by: 'vm' }),
+      );
       const sums = new Map(usage.map(({ vmId, vfSeconds }) => [vmId, vfSeconds]));
       expect(sums.size).toBe(expected.size);
       for (const [vmId, millis] of expected) expect(sums.get(vmId)).toBeCloseTo(millis / 1000, 6);

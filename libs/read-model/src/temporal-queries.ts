@@ -469,7 +469,13 @@ export function hosts(
   return page(ids, limit, (hostId) => {
     const found = hostAt(moment, hostId);
     if (found === undefined) return undefined;
-    const { drifts, ...facts } = JSON.parse(found.json) as { drifts: object[]; state: string };
+    // What a leader heard since is not in these tables: it is told with the host itself, where it is up to date.
+    const {
+      drifts,
+      lastSeq: _seq,
+      lastReportAt: _at,
+      ...facts
+    } = JSON.parse(found.json) as { drifts: object[]; state: string; lastSeq: number; lastReportAt: string };
     if (request.state !== undefined && facts.state !== request.state) return undefined;
     const counts = { total: 0, free: 0, allocated: 0 };
     const pfs = pfsAt(moment, found);
@@ -591,11 +597,15 @@ export interface UsageRequest {
   /** Milliseconds since 1970. */
   readonly from: number;
   readonly to: number;
+  /** NATS's time, in milliseconds since 1970: what is held now is held until then. */
+  readonly now: number;
   readonly by: 'vm' | 'tenant' | 'pf';
 }
 
 /** VF-seconds in a period: how long VFs were held, added up. */
-export function usage({ db, cluster, position }: Moment, { from, to, by }: UsageRequest): object {
+export function usage({ db, cluster, position }: Moment, { from, to: asked, now, by }: UsageRequest): object {
+  // NATS's clock may have been set back behind what was decided with it.
+  const to = Math.min(asked, Math.max(now, timeOf(db, cluster, position) ?? 0));
   const key = { vm: 'vm', tenant: 'tenant', pf: "host || ' ' || pf" }[by];
   const found = rows(
     db,

@@ -176,6 +176,7 @@ export class AllocatorProcess {
     });
     const isConnected = (): boolean => !this.dead && inner.connected;
     return {
+      now: () => inner.now(),
       prepare: () => cross('prepare', () => inner.prepare()),
       // Only a look, as below.
       check: () => inner.check(),

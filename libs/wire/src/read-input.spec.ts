@@ -44,6 +44,7 @@ describe('every input of the contract', () => {
         type,
         data,
         time: STORED_AT,
+        saidAt: Date.parse(attributesOf(type)['time'] as string),
         digest: expect.stringMatching(/^[0-9a-f]{16}$/) as unknown,
       },
       correlationId: `test:${type}`,
@@ -196,6 +197,16 @@ describe('what is carried through', () => {
   test('the time of an input is when the stream stored it, not what its sender says', () => {
     const message = structured('Tick', {}, { time: '1999-12-31T23:59:59Z' });
     expect(read({ ...message, time: 12_345 }).input.time).toBe(12_345);
+    // What he says is kept beside it: HOST-9 asks for it.
+    expect(read(message).input.saidAt).toBe(Date.UTC(1999, 11, 31, 23, 59, 59));
+  });
+
+  test.each([
+    ['2016-12-31T23:59:60.5Z', Date.UTC(2016, 11, 31, 23, 59, 59, 500)],
+    ['0000-01-01t00:00:00+23:59', -62_167_305_540_000],
+    ['9999-12-31T23:59:59.99999999999999999999999999999999-23:59', 253_402_387_139_999],
+  ])("a sender's time of %s is a number", (time, saidAt) => {
+    expect(read(structured('Tick', {}, { time })).input.saidAt).toBe(saidAt);
   });
 
   test('the text is what was sent, in structured mode byte for byte', () => {

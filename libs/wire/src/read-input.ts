@@ -77,7 +77,15 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
     return unreadable(`data has ${content.length} characters with its numbers written out; ${most}`);
   }
   const { id, type, traceparent } = event;
-  const input = { id, type, data: checked.data, time: message.time, digest: digestOf(type, content) };
+  const { time } = message;
+  const input = {
+    id,
+    type,
+    data: checked.data,
+    time,
+    saidAt: saidAt(event),
+    digest: digestOf(type, content),
+  };
   const result = {
     input: input as unknown as Input,
     correlationId: event.correlationid ?? id,
@@ -91,6 +99,10 @@ export function readInput(message: RawInput): ReadInput | UnreadableInput {
  */
 const digestOf = (type: string, content: string): string =>
   hash('sha256', `${type}\n${content}`).slice(0, 16);
+
+/** When its sender says that it was, in milliseconds; a leap second counts as the one before it. */
+const saidAt = ({ time }: { readonly time: string }): number =>
+  Date.parse(time.slice(17, 19) === '60' ? `${time.slice(0, 17)}59${time.slice(19)}` : time);
 
 /** Limits of a host that its lists alone do not show: 1,024 VFs over all its PFs, each address once. */
 function tooMany(type: InputType, data: Record<string, unknown>): string | undefined {

@@ -46,6 +46,7 @@ const EVENTS: { readonly [T in EventType]: readonly (readonly [about: string, da
   VmStartedWithoutVf: [[vm, { ...ofNic, ...ofHost, allocationId: 'a-1' }]],
   HostRegistered: [[host, SAMPLES.HostReported.minimal]],
   HostChanged: [[host, { ...ofHost, bootId: 'b', seq: 1 }]],
+  HostAgentRestarted: [[host, { ...ofHost, bootId: 'b', seq: 3, lastSeq: 9 }]],
   HostBack: [[host, { ...ofHost, since }]],
   HostLost: [[host, { ...ofHost, since }]],
   HostCordoned: [[host, { ...ofHost, cordoned: true }]],

@@ -68,6 +68,7 @@ export function hostCommands(program: Command, run: Run): void {
         const { enabled, ready } = found.iommu;
         session.print(reply, () => [
           `${found.hostId}: ${found.state}, boot ${found.bootId}, IOMMU ${enabled ? (ready ? 'ready' : 'enabled, not ready') : 'off'}`,
+          `last report: seq ${found.lastSeq}, ${found.lastReportAt}`,
           `VMs: ${found.vms.length === 0 ? '-' : found.vms.join(' ')}`,
           ...pfTable(found.pfs, session.paint),
           ...found.drifts.map((drift) => `drift: ${JSON.stringify(drift)}`),

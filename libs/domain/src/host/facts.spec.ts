@@ -49,7 +49,7 @@ describe('silence', () => {
     cluster.when(tick(1)).thenTypes('HostLost');
     lost()
       .when(reported('h1', { seq: 1, pfs: ports(2) }))
-      .thenNothing();
+      .thenIgnored('stale');
     lost()
       .when(say('HostSeen', { hostId: 'h1', bootId: 'boot-9', seq: 2, digest: 'd' }))
       .thenNothing();
@@ -95,20 +95,20 @@ describe('silence', () => {
     cluster
       .takenOver()
       .when(reported('h1', { bootId: 'boot-1', seq: 9, pfs: ports(2) }))
-      .thenNothing();
+      .thenIgnored('stale');
     cluster.when(reported('h1', { bootId: 'boot-2', seq: 2, pfs: ports(2) })).thenTypes('HostRegistered');
     expect(viewHost(cluster.host('h1')).state).toBe('fenced');
     cluster.when(start('vm2')).thenRefused('HOST_LOST');
     cluster.given(say('HostRemovalRequested', { hostId: 'h1' }));
     cluster.given(reported('h1', { bootId: 'boot-2', seq: 3, pfs: ports(2) }));
     cluster.when(start('vm2')).thenRefused('HOST_LOST');
-    cluster.when(reported('h1', { bootId: 'boot-1', seq: 10, pfs: ports(2) })).thenNothing();
+    cluster.when(reported('h1', { bootId: 'boot-1', seq: 10, pfs: ports(2) })).thenIgnored('stale');
     cluster.given(reported('h1', { bootId: 'boot-3', pfs: ports(2) }));
     cluster.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
 
     const other = fenced().given(reported('h1', { bootId: 'boot-3', pfs: ports(2) }));
     other.when(start('vm2')).thenTypes('VfAllocated', 'VmStartAccepted');
-    other.when(reported('h1', { bootId: 'boot-2', seq: 9, pfs: ports(2) })).thenNothing();
+    other.when(reported('h1', { bootId: 'boot-2', seq: 9, pfs: ports(2) })).thenIgnored('stale');
   });
 
   test('[HOST-5 quiet] a host that is removed without a fence comes back without one, its cordon gone', () => {

@@ -10,7 +10,7 @@ import { letGo, resolveElsewhere } from '../vm/lifecycle.js';
 import { promote, supplyOf } from '../vm/promotion.js';
 import { resolveReleased } from './drift.js';
 import { reportOrder } from './report-order.js';
-import { orderSplit } from './report.js';
+import { ignoreStale, orderSplit } from './report.js';
 
 type HostFact = { readonly type: InputType; readonly data: { readonly hostId: string } };
 
@@ -36,8 +36,10 @@ export const rejectHost = (
 export function decideSeen(state: State, input: Input<'HostSeen'>): readonly DomainEvent[] {
   const { data } = input;
   const host = state.hosts.get(data.hostId);
-  if (host === undefined || host.lostSince === undefined || host.fenced) return [];
-  if (reportOrder(state, host, data) !== 'same-boot') return [];
+  if (host === undefined) return [];
+  const order = reportOrder(state, host, input);
+  if (order === 'stale') return ignoreStale(state, input);
+  if (order === 'new-boot' || host.lostSince === undefined || host.fenced) return [];
   const decision = new Decision(state, input.id);
   decision.add('HostBack', { hostId: host.id, since: isoTime(host.lostSince) });
   // PF-10: what could not be ordered while the host was silent.

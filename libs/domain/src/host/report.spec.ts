@@ -275,12 +275,12 @@ describe('order of reports', () => {
   test('[HOST-9 refuses] a seq that is not above the last, and a report of an earlier boot, change nothing', () => {
     const cluster = split();
     const other = { pfs: ports(1) };
-    cluster.when(reported('h1', { seq: 1, ...other })).thenNothing();
+    cluster.when(reported('h1', { seq: 1, ...other })).thenIgnored('stale');
     cluster.given(reported('h1', { seq: 5, pfs: ports(2) }));
-    cluster.when(reported('h1', { seq: 5, ...other })).thenNothing();
+    cluster.when(reported('h1', { seq: 5, ...other })).thenIgnored('stale');
     cluster.when(reported('h1', { seq: 4, ...other })).thenNothing();
     cluster.given(reported('h1', { bootId: 'boot-2', seq: 1, pfs: ports(2) }));
-    cluster.when(reported('h1', { bootId: 'boot-1', seq: 9, ...other })).thenNothing();
+    cluster.when(reported('h1', { bootId: 'boot-1', seq: 9, ...other })).thenIgnored('stale');
     expect(cluster.pf('h1', EM1).vfs).toHaveLength(2);
     cluster
       .when(reported('h1', { bootId: 'boot-2', seq: 2, ...other }))
@@ -291,7 +291,7 @@ describe('order of reports', () => {
     const cluster = scenario(reported('h1', { pfs: ports(2), bootedAt: '2025-12-31T12:00:00Z' }));
     cluster
       .when(reported('h1', { bootId: 'boot-0', seq: 9, pfs: ports(0), bootedAt: '2025-12-31T11:00:00Z' }))
-      .thenNothing();
+      .thenIgnored('stale');
     cluster
       .when(reported('h1', { bootId: 'boot-2', pfs: ports(2), bootedAt: '2025-12-31T13:00:00Z' }))
       .thenTypes('HostChanged');
@@ -299,7 +299,7 @@ describe('order of reports', () => {
 
   test('[HOST-9 acts] HostSeen has its place in the order too', () => {
     const cluster = split().given(say('HostSeen', { hostId: 'h1', bootId: 'boot-1', seq: 7, digest: 'd' }));
-    cluster.when(reported('h1', { seq: 6, pfs: ports(1) })).thenNothing();
+    cluster.when(reported('h1', { seq: 6, pfs: ports(1) })).thenIgnored('stale');
     cluster.when(reported('h1', { seq: 8, pfs: ports(1) })).thenTypes('HostChanged', 'DriftDetected');
   });
 });

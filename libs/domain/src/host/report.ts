@@ -7,7 +7,7 @@ import { isSpokenFor } from '../standing.js';
 import type { Allocation, Host, Pf, State, Vf, Vm } from '../state.js';
 import { resolveElsewhere } from '../vm/lifecycle.js';
 import { decideDrift, driftOfReport } from './drift.js';
-import { reportOrder } from './report-order.js';
+import { lastReportOf, reportOrder } from './report-order.js';
 import { provenUnused } from './unused.js';
 
 /**
@@ -21,21 +21,30 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
   const decision = new Decision(state, input.id);
   if (host === undefined) {
     // HOST-9: a late word of a boot before the one that was fenced.
-    if (state.fencedAway.get(data.hostId)?.earlierBoots.includes(data.bootId) === true) return [];
+    if (state.fencedAway.get(data.hostId)?.earlierBoots.includes(data.bootId) === true)
+      return ignoreStale(state, input);
     const { vms: _vms, ...inventory } = data;
     decision.add('HostRegistered', inventory);
     decideDrift(decision, undefined, driftOfReport(undefined, data, { released: new Set() }));
     return decision.events;
   }
-  const order = reportOrder(state, host, data);
-  if (order === 'stale') return [];
+  const order = reportOrder(state, host, input);
+  if (order === 'stale') return ignoreStale(state, input);
 
   const rebooted = order === 'new-boot';
+  const { seq: lastSeq } = lastReportOf(state, host);
+  const agentRestarted = !rebooted && data.seq <= lastSeq;
   const released = rebooted ? endedByReboot(host, data) : provenUnused(state, host, data);
   decision.release(released, rebooted ? 'host-rebooted' : 'proved-unused');
   const stopped = rebooted ? stoppedByReboot(host, data, new Set(released)) : [];
   const change = changeOf(host, data, rebooted, stopped, new Set(released));
-  if (change !== undefined) decision.add('HostChanged', change);
+  if (change !== undefined) {
+    decision.add('HostChanged', agentRestarted ? { ...change, agentRestarted } : change);
+  } else if (agentRestarted) {
+    // So that the log knows from where it counts now.
+    const { hostId, bootId, seq } = data;
+    decision.add('HostAgentRestarted', { hostId, bootId, seq, lastSeq });
+  }
   if (host.lostSince !== undefined && (rebooted || !host.fenced)) {
     decision.add('HostBack', { hostId: host.id, since: isoTime(host.lostSince) });
   }
@@ -45,6 +54,18 @@ export function decideReport(state: State, input: Input<'HostReported'>): readon
   for (const vmId of new Set(ended)) resolveElsewhere(decision, state.vms.get(vmId) as Vm);
   decideDrift(decision, host, driftOfReport(host, data, { released: new Set(released) }));
   return decision.events;
+}
+
+/** HOST-9: a report that changes nothing. The first of a row says so, with what its agent may go on from. */
+export function ignoreStale(
+  state: State,
+  { type, data: { hostId } }: Input<'HostReported' | 'HostSeen'>,
+): readonly DomainEvent[] {
+  if (state.observed.rows.has(hostId)) return [];
+  const host = state.hosts.get(hostId);
+  const last = host === undefined ? undefined : lastReportOf(state, host);
+  const known = last === undefined ? undefined : { bootId: last.bootId, lastSeq: last.seq };
+  return [{ type: 'InputIgnored', data: { type, reason: 'stale', hostId, ...known } }];
 }
 
 /**

@@ -113,7 +113,7 @@ export const host = (hostId: string, fields?: Partial<Omit<HostReported, 'hostId
 export const reported = (
   hostId: string,
   fields?: Partial<Omit<HostReported, 'hostId'>>,
-  options?: { readonly after?: number },
+  options?: { readonly after?: number; readonly clock?: number },
 ): Said => say('HostReported', host(hostId, fields), options);
 
 /** A VF NIC on em1 unless it says otherwise. */

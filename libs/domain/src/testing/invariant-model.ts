@@ -6,7 +6,7 @@ import { foldHost, foldPf } from './model/hosts.js';
 import { Known, type Violation } from './model/known.js';
 import { foldNetwork } from './model/networks.js';
 import { refusals } from './model/refusals.js';
-import { heard, isNews, observeReport } from './model/reports.js';
+import { checkStale, heard, isNews, noteOrder, observeReport } from './model/reports.js';
 import { afterTick, standing } from './model/standing.js';
 import { foldVm } from './model/vms.js';
 
@@ -41,7 +41,13 @@ export class InvariantModel {
 
   /** A new leader has begun: what was observed and is not in the log is forgotten (HOST-5). */
   tookOver(now: number): void {
-    for (const host of this.known.hosts.values()) host.heardAt = Math.max(host.heardAt, now);
+    for (const host of this.known.hosts.values()) {
+      host.heardAt = Math.max(host.heardAt, now);
+      host.seq = host.logged.seq;
+      host.said = host.logged.said;
+      delete host.row;
+    }
+    this.known.toldStale.clear();
     for (const vm of this.known.vms.values()) vm.proofs = 0;
   }
 
@@ -52,10 +58,12 @@ export class InvariantModel {
     order(known, input, events, time);
     outcome(known, input, events);
     refusals(known, input, events, time);
-    const news = isNews(known, input);
+    const news = isNews(known, input, time);
+    checkStale(known, input, events, news);
     if (input.type === 'HostReported') observeReport(known, input.data, events, news, time);
     else if (input.type === 'HostSeen' && news === 'same-boot') heard(known, input.data, time);
     for (const event of events) fold(known, input, event, events);
+    noteOrder(known, input, news, time, events.length);
     if (events.length > 0) known.ids.set(input.id, input.digest);
     if (input.type === 'Tick') afterTick(known, time);
     standing(known);

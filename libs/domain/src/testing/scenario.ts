@@ -18,13 +18,20 @@ export type Said<T extends InputType = InputType> = {
     readonly digest?: string;
     /** Seconds since the input before; 1 by default. */
     readonly after?: number;
+    /** How far the sender's clock is ahead of JetStream's, in seconds; none by default. */
+    readonly clock?: number;
   };
 }[T];
 
 export const say = <T extends InputType>(
   type: T,
   data: Inputs[T],
-  options?: { readonly id?: string; readonly digest?: string; readonly after?: number },
+  options?: {
+    readonly id?: string;
+    readonly digest?: string;
+    readonly after?: number;
+    readonly clock?: number;
+  },
 ): Said => ({ type, data, ...options }) as Said;
 
 /** When the first input of every scenario comes, less one second. */
@@ -76,7 +83,8 @@ export class Scenario {
     const { id, time } = this.next(said);
     const data = asJson(said.data);
     const digest = said.digest ?? digestOf(JSON.stringify([said.type, data]));
-    const input = { id, time, digest, type: said.type, data } as unknown as Input;
+    const saidAt = time + (said.clock ?? 0) * 1000;
+    const input = { id, time, saidAt, digest, type: said.type, data } as unknown as Input;
     const known = recall(this.state, input);
     if (known !== 'new') {
       this.events = [];
@@ -204,6 +212,7 @@ export class Scenario {
     const twin = restoreState(before);
     assert.deepEqual(JSON.parse(dumpState(twin)), JSON.parse(before), 'a snapshot loses something');
     for (const [hostId, heard] of this.state.observed.heard) twin.observed.heard.set(hostId, heard);
+    for (const [hostId, row] of this.state.observed.rows) twin.observed.rows.set(hostId, row);
     for (const [vmId, proofs] of this.state.observed.proofs) twin.observed.proofs.set(vmId, proofs);
     twin.observed.watching = this.state.observed.watching;
     assert.deepEqual(
@@ -226,6 +235,7 @@ const found = <T>(value: T | undefined, name: string): T => {
 
 const observedOf = ({ observed }: State): unknown => [
   [...observed.heard],
+  [...observed.rows],
   [...observed.proofs],
   observed.watching,
 ];

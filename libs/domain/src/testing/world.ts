@@ -100,6 +100,8 @@ interface PhysicalHost {
   boot: number;
   seq: number;
   bootedAt: number;
+  /** How far the clock of its agent is ahead, in milliseconds. */
+  clock: number;
   pfs: PhysicalPf[];
   readonly vms: Set<string>;
   readonly orders: Order[];
@@ -150,6 +152,7 @@ export class World {
       boot: 1,
       seq: 0,
       bootedAt: START - 3_600_000,
+      clock: 0,
       vms: new Set(),
       orders: [],
       pfs: host.pfs.map((pf, port) => ({
@@ -242,10 +245,19 @@ export class World {
     }
   }
 
-  input<T extends InputType>(type: T, data: Inputs[T], id = `in-${++this.count}`): Input {
+  /** @param clock how far the sender's is ahead, in milliseconds. */
+  input<T extends InputType>(type: T, data: Inputs[T], id = `in-${++this.count}`, clock = 0): Input {
     this.now += 10;
+    const { now: time } = this;
     const said = prune(data);
-    return { id, type, data: said, time: this.now, digest: digestOf(type, said) } as unknown as Input;
+    return {
+      id,
+      type,
+      data: said,
+      time,
+      saidAt: time + clock,
+      digest: digestOf(type, said),
+    } as unknown as Input;
   }
 
   hostOf = (id: string): PhysicalHost | undefined => this.hosts.find((host) => host.id === id);
@@ -281,8 +293,49 @@ export class World {
 
   report(host: PhysicalHost): Input {
     host.seq++;
-    return this.input('HostReported', this.inventory(host));
+    return this.input('HostReported', this.inventory(host), undefined, host.clock);
   }
+
+  /** HOST-9: an agent that is restarted counts from one, and comes through with its third report. */
+  restartAgent = (c: Choices): Input => {
+    const host = this.host(c);
+    host.seq = 0;
+    return this.report(host);
+  };
+
+  /** A number or a clock of an agent is wrong, once or from now on. */
+  lie = (c: Choices): Input => {
+    const host = this.host(c);
+    const far = 10 * 365 * 86_400_000;
+    const inventory = this.inventory(host);
+    const huge = Number.MAX_SAFE_INTEGER - c.upTo(3);
+    switch (c.upTo(5)) {
+      case 0:
+        return this.input('HostReported', { ...inventory, seq: huge }, undefined, host.clock);
+      case 1: {
+        const { hostId, bootId } = inventory;
+        return this.input('HostSeen', { hostId, bootId, seq: huge, digest: 'same' }, undefined, host.clock);
+      }
+      case 2:
+        host.bootedAt += c.of([far, -far, 3_600_000]);
+        break;
+      case 3:
+        host.clock = c.of([0, far, -far, 3_600_000, -3_600_000]);
+        break;
+      default:
+        host.seq = c.of([0, huge, 4711]);
+    }
+    return this.report(host);
+  };
+
+  /** A report of old comes once more, under another id and with the time that it had. */
+  replay = (c: Choices): Input | undefined => {
+    const reports = this.sent.filter(({ type }) => type === 'HostReported' || type === 'HostSeen');
+    const old = reports[reports.length - 1 - c.upTo(Math.min(12, reports.length))];
+    if (old === undefined) return undefined;
+    const { saidAt, ...again } = this.input(old.type, old.data);
+    return { ...again, saidAt: old.saidAt ?? saidAt } as Input;
+  };
 
   private inventory(host: PhysicalHost): Inputs['HostReported'] {
     return {
@@ -301,12 +354,9 @@ export class World {
   seen = (c: Choices): Input => {
     const host = this.host(c);
     host.seq++;
-    return this.input('HostSeen', {
-      hostId: host.id,
-      bootId: `boot-${host.id}-${host.boot}`,
-      seq: host.seq,
-      digest: 'same',
-    });
+    const bootId = `boot-${host.id}-${host.boot}`;
+    const data = { hostId: host.id, bootId, seq: host.seq, digest: 'same' };
+    return this.input('HostSeen', data, undefined, host.clock);
   };
 
   /** An obedient agent does its oldest order; seldom it fails. */
@@ -445,6 +495,7 @@ export class World {
     host.boot++;
     host.seq = 0;
     host.bootedAt = this.now;
+    host.clock = 0;
     host.orders.length = 0;
     const survivors = c.upTo(3);
     if (survivors === 0) {
@@ -780,6 +831,9 @@ export const INPUT_TYPES: readonly InputType[] = [
 const MOVES = {
   report: (w: World, c: Choices) => w.report(w.host(c)),
   seen: (w: World, c: Choices) => w.seen(c),
+  restartAgent: (w: World, c: Choices) => w.restartAgent(c),
+  lie: (w: World, c: Choices) => w.lie(c),
+  replay: (w: World, c: Choices) => w.replay(c),
   obey: (w: World, c: Choices) => w.obey(c),
   split: (w: World, c: Choices) => {
     const [host, pf] = w.pf(c);

@@ -21,7 +21,12 @@ export const inputSchema = (type: string, data: JsonSchema): JsonSchema => ({
     },
     source: { ...uri(1024), description: 'Who publishes it, such as /compute/controller-1.' },
     type: { const: type },
-    time: { type: 'string', format: 'date-time', description: 'Checked, and not used for the decision.' },
+    time: {
+      type: 'string',
+      format: 'date-time',
+      description:
+        "The sender's claim, and no clock of a decision: it only tells a report of a restarted agent from an old message (HOST-9), and is never taken as later than when JetStream stored it.",
+    },
     subject: carried('Optional.'),
     datacontenttype: { type: 'string', description: 'application/json, where it is given.' },
     correlationid: carried('Carried through to what it leads to; default: id.'),

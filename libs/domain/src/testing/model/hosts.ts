@@ -52,6 +52,7 @@ export function foldHost(known: Known, event: PlacedEvent): void {
         if (host?.fenced === true) known.fencedAway.set(host.id, host);
       }
       known.hosts.delete(event.data.hostId);
+      known.toldStale.delete(event.data.hostId);
       return;
     case 'HostRemovalRejected':
       if (event.data.reason === 'HOST_IN_USE')

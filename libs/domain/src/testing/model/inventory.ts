@@ -8,6 +8,10 @@ const identityOf = (pf: PfReport): Record<string, string> =>
     ),
   );
 
+/** No clock is believed that is ahead. */
+const bootTime = (bootedAt: string | undefined, now: number): number | undefined =>
+  bootedAt === undefined ? undefined : Math.min(Date.parse(bootedAt), now);
+
 /** What a report says of its host. */
 export function takeInventory(known: Known, data: Inputs['HostReported'], news: string, time: number): void {
   let host = known.hosts.get(data.hostId);
@@ -21,6 +25,8 @@ export function takeInventory(known: Known, data: Inputs['HostReported'], news: 
       bootId: data.bootId,
       earlierBoots: over,
       seq: data.seq,
+      said: time,
+      logged: { seq: data.seq, said: time },
       heardAt: time,
       ready: false,
       scrubs: false,
@@ -30,15 +36,14 @@ export function takeInventory(known: Known, data: Inputs['HostReported'], news: 
       pfs: new Map(),
     };
     known.hosts.set(host.id, host);
-    host.bootedAt = data.bootedAt === undefined ? undefined : Date.parse(data.bootedAt);
+    host.bootedAt = bootTime(data.bootedAt, time);
   }
   if (news === 'new-boot') {
     host.earlierBoots.add(host.bootId);
     host.bootId = data.bootId;
-    host.bootedAt = data.bootedAt === undefined ? undefined : Date.parse(data.bootedAt);
+    host.bootedAt = bootTime(data.bootedAt, time);
     host.fenced = false;
   }
-  host.seq = data.seq;
   host.heardAt = time;
   if (!host.fenced) host.lost = false;
   host.ready =

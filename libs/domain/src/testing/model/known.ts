@@ -51,6 +51,12 @@ export interface MHost {
   readonly earlierBoots: Set<string>;
   bootedAt?: number;
   seq: number;
+  /** When the last report that was taken was sent, by its own word, and never later than it was stored. */
+  said: number;
+  /** The same of the last one that left an event: what a leader that takes over knows. */
+  logged: { seq: number; said: number };
+  /** HOST-9: of stale reports since the last one that was taken, those that may be a restarted agent's. */
+  row?: { bootId: string; seqs: number[] };
   heardAt: number;
   ready: boolean;
   scrubs: boolean;
@@ -108,6 +114,8 @@ export class Known {
   readonly hosts = new Map<string, MHost>();
   /** HOST-5: hosts that were removed while they were fenced. */
   readonly fencedAway = new Map<string, MHost>();
+  /** HOST-9: hosts whose last report was stale, which was said. */
+  readonly toldStale = new Set<string>();
   readonly vms = new Map<string, MVm>();
   readonly allocations = new Map<string, MAllocation>();
   readonly everAllocated = new Set<string>();

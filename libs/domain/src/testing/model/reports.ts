@@ -2,30 +2,88 @@ import type { PlacedEvent } from '../../events.js';
 import type { Input, Inputs } from '../../inputs.js';
 import { release } from './allocations.js';
 import { takeInventory } from './inventory.js';
-import { bound, type Known } from './known.js';
+import { bound, type Known, type MHost } from './known.js';
 
-/** HOST-9, HOST-4. */
-export function isNews(known: Known, input: Input): 'first' | 'same-boot' | 'new-boot' | 'stale' {
-  if (input.type !== 'HostReported' && input.type !== 'HostSeen') return 'stale';
+export type News = 'first' | 'same-boot' | 'new-boot' | 'stale' | 'nothing';
+
+const saidOf = ({ saidAt, time }: Input, now: number): number => Math.min(saidAt ?? time, now);
+
+/** HOST-9, HOST-4: what a report or a sign of life is; `nothing` for what is neither. */
+export function isNews(known: Known, input: Input, now: number): News {
+  if (input.type !== 'HostReported' && input.type !== 'HostSeen') return 'nothing';
   const { hostId, bootId, seq } = input.data;
   const host = known.hosts.get(hostId);
+  const whole = input.type === 'HostReported';
   if (host === undefined) {
-    const over = known.fencedAway.get(hostId)?.earlierBoots.has(bootId) === true;
-    return input.type === 'HostReported' && !over ? 'first' : 'stale';
+    if (!whole) return 'nothing';
+    return known.fencedAway.get(hostId)?.earlierBoots.has(bootId) === true ? 'stale' : 'first';
   }
-  if (bootId === host.bootId) return seq > host.seq ? 'same-boot' : 'stale';
-  if (input.type === 'HostSeen' || host.earlierBoots.has(bootId)) return 'stale';
-  const bootedAt = input.data.bootedAt === undefined ? undefined : Date.parse(input.data.bootedAt);
-  return bootedAt !== undefined && host.bootedAt !== undefined && bootedAt < host.bootedAt
-    ? 'stale'
-    : 'new-boot';
+  if (bootId === host.bootId && seq > host.seq) return 'same-boot';
+  if (bootId !== host.bootId && !host.earlierBoots.has(bootId)) {
+    const bootedAt =
+      whole && input.data.bootedAt !== undefined ? Date.parse(input.data.bootedAt) : Number.POSITIVE_INFINITY;
+    if (Math.min(bootedAt, now) >= (host.bootedAt ?? Number.NEGATIVE_INFINITY) || !whole)
+      return whole ? 'new-boot' : 'nothing';
+  }
+  const row = rowWith(host, input, now);
+  if (row === undefined || row.seqs.length < 3 || !whole) return 'stale';
+  return bootId === host.bootId ? 'same-boot' : 'new-boot';
 }
 
-export function heard(known: Known, { hostId, seq }: { hostId: string; seq: number }, time: number): void {
+/** The row of what may be a restarted agent, with this one in it; undefined where this one is none of it. */
+function rowWith(
+  host: MHost,
+  input: Input<'HostReported' | 'HostSeen'>,
+  now: number,
+): MHost['row'] | undefined {
+  const { bootId, seq } = input.data;
+  if (saidOf(input, now) <= host.said || host.earlierBoots.has(bootId)) return undefined;
+  const { row } = host;
+  const goesOn = row?.bootId === bootId && row.seqs.every((before) => before < seq);
+  return { bootId, seqs: goesOn ? [...row.seqs, seq] : [seq] };
+}
+
+/** HOST-9: how far a host has come with its reports. */
+export function noteOrder(known: Known, input: Input, news: News, now: number, left: number): void {
+  if (input.type !== 'HostReported' && input.type !== 'HostSeen') return;
+  const { hostId, seq } = input.data;
+  if (news === 'nothing') return;
   const host = known.hosts.get(hostId);
-  if (host === undefined) return;
-  host.seq = seq;
-  host.heardAt = time;
+  if (news === 'stale') {
+    known.toldStale.add(hostId);
+    if (host !== undefined) host.row = rowWith(host, input, now) ?? host.row;
+  } else {
+    known.toldStale.delete(hostId);
+    if (host === undefined) return;
+    host.seq = seq;
+    host.said = saidOf(input, now);
+    delete host.row;
+  }
+  if (host !== undefined && left > 0) host.logged = { seq: host.seq, said: host.said };
+}
+
+/** HOST-9: a stale report says so, once in a row, and else nothing. */
+export function checkStale(known: Known, input: Input, events: readonly PlacedEvent[], news: News): void {
+  if (news !== 'stale' || (input.type !== 'HostReported' && input.type !== 'HostSeen')) return;
+  const { hostId } = input.data;
+  const host = known.hosts.get(hostId);
+  const [event] = events;
+  const told =
+    events.length === 1 &&
+    event?.type === 'InputIgnored' &&
+    event.data.reason === 'stale' &&
+    event.data.lastSeq === host?.seq &&
+    event.data.bootId === host?.bootId;
+  known.check(
+    'HOST-9',
+    known.toldStale.has(hostId) ? events.length === 0 : told,
+    `a stale ${input.type} of ${hostId}, which has come to ${host?.seq}, led to ${JSON.stringify(events)}`,
+  );
+}
+
+export function heard(known: Known, { hostId }: { hostId: string }, time: number): void {
+  const host = known.hosts.get(hostId);
+  if (host !== undefined) host.heardAt = time;
 }
 
 /** EX-7, HOST-4, HOST-9, VM-12, VM-16: what a report may lead to. */
@@ -33,14 +91,11 @@ export function observeReport(
   known: Known,
   data: Inputs['HostReported'],
   events: readonly PlacedEvent[],
-  news: 'first' | 'same-boot' | 'new-boot' | 'stale',
+  news: News,
   time: number,
 ): void {
   const released = events.filter((event) => event.type === 'VfReleased') as PlacedEvent<'VfReleased'>[];
-  if (news === 'stale') {
-    known.check('HOST-9', events.length === 0, `a stale report of ${data.hostId} led to ${events[0]?.type}`);
-    return;
-  }
+  if (news === 'stale') return;
   const inUseBy = new Map(data.pfs.flatMap((pf) => pf.vfs.map((vf) => [vf.pciAddress, vf] as const)));
   for (const { data: release } of released) {
     const reasonable = news === 'new-boot' ? 'host-rebooted' : 'proved-unused';
