@@ -8,7 +8,13 @@ import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
 import { nestLogger, pipelineLogger } from './logging.js';
 import { allocatorOptions, connect, loadHardwareLimits, openEventLog, type NatsUse } from './parts.js';
-import { followClusters, openReadModel, readAuditKey } from './read-side.js';
+import {
+  followClusters,
+  keepSigning,
+  openReadModel,
+  readAuditKey,
+  readEarlierAuditKeys,
+} from './read-side.js';
 
 /** A running scheduler. */
 export interface Service {
@@ -60,7 +66,9 @@ export async function startService(
     const readModel = await openReadModel(settings, eventLog, logger, closers);
     const { clusters, dataDir } = settings;
     const auditKey = await readAuditKey(settings);
-    const parts = { allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir };
+    const earlierAuditKeys = await readEarlierAuditKeys(settings);
+    const keys = { auditKey, earlierAuditKeys };
+    const parts = { allocator, broker, log: eventLog, logger, readModel, clusters, ...keys, dataDir };
     const app = await createApp(parts, log, settings);
     closers.push(() => app.close());
     await listen(app, settings);
@@ -70,6 +78,7 @@ export async function startService(
     app.connectMicroservice({ strategy });
     await app.startAllMicroservices();
     closers.push(followClusters(allocator, readModel));
+    closers.push(keepSigning(parts));
     asked.throwIfAborted();
     return {
       ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },

@@ -13,8 +13,10 @@ export interface ApiParts {
   readonly readModel: ReadModel;
   /** Clusters that it answers for; undefined: all. */
   readonly clusters?: readonly string[];
-  /** Signs exports. */
+  /** Signs exports and heads. */
   readonly auditKey?: KeyObject;
+  /** The public parts of keys that did so earlier. */
+  readonly earlierAuditKeys?: readonly KeyObject[];
   /** Where the heads are kept that were signed. */
   readonly dataDir: string;
 }
