@@ -41,9 +41,9 @@ export function followClusters(allocator: Allocator, readModel: ReadModel): () =
   };
 }
 
-/** The head of a cluster that is led is signed so often, in milliseconds; and tried again so often where that failed. */
+/** The head of a cluster that is led is signed so often, in milliseconds; and sooner again where there was none, or where that failed. */
 const SIGN_EVERY = 3_600_000;
-const SIGN_AGAIN = 60_000;
+const SIGN_AGAIN = 600_000;
 
 /**
  * Has the leader of each cluster sign the head of its log: when it begins, and now and then. So there is a head to compare

@@ -106,7 +106,7 @@ async function put({ file, bucket }: Places): Promise<void> {
   else await manager.streams.purge(`KV_${BUCKET}`, { filter: SUBJECT });
 }
 
-test('an instance with a key and no head says so, signs what it has verified, and keeps it in two places', async () => {
+test('an instance with a key and no head says so, and keeps what it signs in two places', async () => {
   await happen('vm-1');
   const first = await verify();
   expect(first.ok).toBe(true);
@@ -116,6 +116,9 @@ test('an instance with a key and no head says so, signs what it has verified, an
       /^there is none, and this instance has a key: nothing was signed yet, or both/,
     ),
   });
+  // It is not for who only asks to change that.
+  expect(await verify()).toEqual(first);
+  await (await get('default/export')).text();
   const second = await verify();
   expect(second.checks.signedHead).toEqual({ ok: true, position: first.position });
   const { file, bucket } = await places();
@@ -124,8 +127,8 @@ test('an instance with a key and no head says so, signs what it has verified, an
     storage: 'file',
     num_replicas: 1,
   });
-  // What is verified again is not signed again.
-  await verify();
+  // What was signed is not kept again.
+  await (await get('default/export')).text();
   expect((await manager.streams.info(`KV_${BUCKET}`)).state.messages).toBe(1);
 });
 

@@ -1,7 +1,7 @@
 import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { BrokerError } from '#broker';
-import { emptyHead, isSignedBy, MemoryLog, signHead, type Head, type SignedHead } from '#log';
+import { emptyHead, isSignedBy, signHead, type Head, type SignedHead } from '#log';
 import type { ApiParts } from './api-parts.js';
 import { directoryId, fileOf, readKept, writeKept, type KeptHead, type KeptHeads } from './head-places.js';
 import { QueryError } from './query-errors.js';
@@ -99,21 +99,6 @@ class SignedHeads {
     if (head.position === 0) return undefined;
     if (head.position > from.position) await this.keep(cluster, this.signed(cluster, head, auditKey));
     return head;
-  }
-
-  /** Signs a head whose chain was checked from the first event, where that is worth it; what fails is only logged. */
-  async signChecked(cluster: string, head: Head, last: SignedHead | undefined): Promise<void> {
-    const { auditKey, log, logger } = this.parts;
-    // A log in memory is gone with the process, and a head that outlives it would contradict the next one.
-    if (auditKey === undefined || log instanceof MemoryLog) return;
-    if (head.position <= (last?.manifest.head.position ?? 0)) return;
-    try {
-      await this.keep(cluster, this.signed(cluster, head, auditKey));
-    } catch (error) {
-      logger.warn(`the head of '${cluster}' at ${head.position} could not be kept, and was not signed`, {
-        error,
-      });
-    }
   }
 
   private signed(cluster: string, head: Head, key: KeyObject): SignedHead {
