@@ -3,6 +3,7 @@
  * plants one after the other in a copy of the sources and runs the tests that are named.
  */
 import type { Mutant, MutantGroup } from './mutant.js';
+import { PROOFS, SIGNED_HEADS, UNASKED } from './proofs.js';
 
 const DECIDE: readonly Mutant[] = [
   {
@@ -484,8 +485,8 @@ const PIPELINE: readonly Mutant[] = [
     name: 'snapshot-before-durable',
     breaks: 'snapshot',
     file: 'libs/pipeline/src/cluster-leader.ts',
-    find: 'await this.untilDurable(position);\n        if (snapshot',
-    replace: 'if (snapshot',
+    find: 'this.taken = { snapshot, mark: markOf(snapshot) };',
+    replace: 'this.saveSnapshot(snapshot);',
   },
   {
     name: 'purge-takes-the-last-input',
@@ -821,4 +822,7 @@ export const GROUPS: readonly MutantGroup[] = [
     tests: ['libs/log/src/kurrentdb/kurrent-recovery'],
     mutants: KURRENTDB,
   },
+  { name: 'proofs', project: 'spec', tests: ['libs/pipeline', 'libs/log'], mutants: PROOFS },
+  { name: 'signed heads', project: 'int', tests: ['apps/api/src/signed-heads'], mutants: SIGNED_HEADS },
+  { name: 'heads unasked', project: 'e2e', tests: ['test/proofs'], mutants: UNASKED },
 ];

@@ -18,6 +18,7 @@ import { INPUT_CATALOG, inputSubject, type OutgoingEvent } from '#wire';
 import {
   Allocator,
   ClusterLeader,
+  isNamedBy,
   loadState,
   markOf,
   silentLogger,
@@ -733,6 +734,23 @@ describe('the pipeline over memory ports', () => {
     const loaded = await loadState(bare, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
     expect([loaded.snapshot, loaded.head]).toEqual([0, truth.head]);
     expect(JSON.parse(dumpState(loaded.state))).toEqual(JSON.parse(dumpState(truth.state)));
+  });
+
+  it('a snapshot of another version is not used, although the log names it', async () => {
+    const honest = await withSnapshot();
+    const older = new MemoryLog();
+    const anew = sealedAnew(
+      await read(world.log, CLUSTER),
+      (body) => body.replace(`"version":"${honest.version}"}`, '"version":"3"}'),
+      CLUSTER,
+    );
+    for (const record of anew) await older.append(CLUSTER, record.position - 1, [[record]]);
+    const { hash } = anew[honest.position - 1] as StoredRecord;
+    const snapshot = { ...honest, hash, version: '3' };
+    await older.saveSnapshot(CLUSTER, snapshot);
+    expect(isNamedBy(snapshot, anew[honest.position])).toBe(true);
+    const loaded = await loadState(older, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
+    expect(loaded.snapshot).toBe(0);
   });
 
   it('a snapshot that another log names, or a record that was moved, is not believed, and it is said', async () => {
