@@ -75,10 +75,14 @@ export function keepSigning(parts: ApiParts): () => Promise<void> {
   };
   const signing = (async (): Promise<void> => {
     while (!over.signal.aborted) {
-      for (const [cluster, { role }] of allocator.status) {
+      for (const [cluster, status] of allocator.status) {
+        const now = systemClock.now();
         // Whoever leads it next begins with it.
-        if (role !== 'leader') due.delete(cluster);
-        else if ((due.get(cluster) ?? 0) <= systemClock.now()) await sign(cluster);
+        if (status.role !== 'leader') due.delete(cluster);
+        else if ((due.get(cluster) ?? 0) > now) continue;
+        // An empty log has nothing to sign, whatever comes while we would look.
+        else if (status.position === 0) due.set(cluster, now + SIGN_AGAIN);
+        else await sign(cluster);
       }
       await systemClock.sleep(LOOK_EVERY, over.signal);
     }
