@@ -34,6 +34,7 @@ async function unleased(): Promise<Broker> {
     input: broker.input,
     output: broker.output,
     dead: broker.dead,
+    heads: broker.heads,
     leases: {
       acquire: async (cluster) => mine(cluster),
       holder: async () => undefined,

@@ -1,6 +1,6 @@
-import { emptyState, step, type Input, type State } from '#domain';
-import { emptyHead, type EventLog, type Head, type StoredDecision } from '#log';
-import { sealDecision } from '#pipeline';
+import { dumpState, emptyState, STATE_VERSION, step, type Input, type State } from '#domain';
+import { emptyHead, type EventLog, type Head, type Snapshot, type StoredDecision } from '#log';
+import { markOf, sealDecision } from '#pipeline';
 
 export const CLUSTER = 'bench';
 const HOSTS = 1000;
@@ -50,6 +50,29 @@ function* inputs(): Generator<Input> {
     };
     yield { ...common, id: `stop-${turn}`, type: 'VmStopped', data: { vmId } };
   }
+}
+
+/**
+ * Takes a snapshot at the end of a log, as a leader does: one more decision, whose record names it, and then it is saved.
+ */
+export async function addSnapshot(
+  log: EventLog,
+  { state, head }: { readonly state: State; readonly head: Head },
+): Promise<Snapshot> {
+  const snapshot = { ...head, version: STATE_VERSION, state: dumpState(state) };
+  const input: Input = {
+    id: 'names-the-snapshot',
+    digest: '0123456789abcdef',
+    time: state.clock,
+    type: 'VmStopped',
+    data: { vmId: 'never-seen' },
+  };
+  const placed = step(state, input, { stream: STREAM, sequence: Number.MAX_SAFE_INTEGER - 1 });
+  const said = { correlationId: input.id, text: '{}' };
+  const { sealed } = sealDecision(CLUSTER, head, said, placed, markOf(snapshot));
+  await log.append(CLUSTER, head.position, [sealed.records]);
+  await log.saveSnapshot(CLUSTER, snapshot);
+  return snapshot;
 }
 
 /** Writes a log of at least so many events, by the real decider and sealer. */

@@ -6,6 +6,7 @@ import { JETSTREAM_LOG } from './jetstream-log.js';
 import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
 import { CLOCKS, CLOCKS_OF_PROCESSES } from './clocks.js';
 import type { Mutant, MutantGroup } from './mutant.js';
+import { PROOFS, SIGNED_HEADS, UNASKED } from './proofs.js';
 
 const DECIDE: readonly Mutant[] = [
   {
@@ -487,8 +488,8 @@ const PIPELINE: readonly Mutant[] = [
     name: 'snapshot-before-durable',
     breaks: 'snapshot',
     file: 'libs/pipeline/src/cluster-leader.ts',
-    find: 'await this.untilDurable(position);\n        if (snapshot',
-    replace: 'if (snapshot',
+    find: 'this.taken = { snapshot, mark: markOf(snapshot) };',
+    replace: 'this.saveSnapshot(snapshot);',
   },
   {
     name: 'purge-takes-the-last-input',
@@ -845,4 +846,7 @@ export const GROUPS: readonly MutantGroup[] = [
     mutants: CLOCKS,
   },
   { name: 'clocks of processes', project: 'e2e', tests: ['test/clocks'], mutants: CLOCKS_OF_PROCESSES },
+  { name: 'proofs', project: 'spec', tests: ['libs/pipeline', 'libs/log'], mutants: PROOFS },
+  { name: 'signed heads', project: 'int', tests: ['apps/api/src/signed-heads'], mutants: SIGNED_HEADS },
+  { name: 'heads unasked', project: 'e2e', tests: ['test/proofs'], mutants: UNASKED },
 ];

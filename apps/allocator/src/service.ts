@@ -11,8 +11,14 @@ import { refuseFullDisk } from './disk-watch.js';
 import { logSink } from './line-sink.js';
 import { nestLogger, pipelineLogger } from './logging.js';
 import { allocatorOptions, connect, loadHardwareLimits, openEventLog, type NatsUse } from './parts.js';
+import {
+  followClusters,
+  keepSigning,
+  openReadModel,
+  readAuditKey,
+  readEarlierAuditKeys,
+} from './read-side.js';
 import { StorageWatch } from './storage-watch.js';
-import { followClusters, openReadModel, readAuditKey } from './read-side.js';
 
 /** A running scheduler. */
 export interface Service {
@@ -67,8 +73,19 @@ export async function startService(
     const auditKey = await readAuditKey(settings);
     const keepsLogs = settings.eventLog.kind === 'jetstream';
     const storage = new StorageWatch(settings, { nats, broker, logger, clock: systemClock, keepsLogs });
+    const earlierAuditKeys = await readEarlierAuditKeys(settings);
     const parts = {
-      ...{ allocator, broker, log: eventLog, logger, readModel, clusters, auditKey, dataDir },
+      ...{
+        allocator,
+        broker,
+        log: eventLog,
+        logger,
+        readModel,
+        clusters,
+        auditKey,
+        earlierAuditKeys,
+        dataDir,
+      },
       troubles: () => storage.troubles,
       linesDropped: () => logSink().dropped,
     };
@@ -84,6 +101,7 @@ export async function startService(
     closers.push(followClusters(allocator, readModel));
     storage.start();
     closers.push(() => storage.stop());
+    closers.push(keepSigning(parts));
     asked.throwIfAborted();
     return {
       ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },

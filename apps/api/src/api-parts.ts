@@ -13,8 +13,10 @@ export interface ApiParts {
   readonly readModel: ReadModel;
   /** Clusters that it answers for; undefined: all. */
   readonly clusters?: readonly string[];
-  /** Signs exports. */
+  /** Signs exports and heads. */
   readonly auditKey?: KeyObject;
+  /** The public parts of keys that did so earlier. */
+  readonly earlierAuditKeys?: readonly KeyObject[];
   /** What all clusters share and does not work now, the disk for one: a sentence each. Nothing is served then. */
   readonly troubles?: () => readonly string[];
   /** Lines of the process's log that could not be written. */

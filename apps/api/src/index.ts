@@ -5,3 +5,4 @@ export { answerQuery } from './queries.js';
 export { QueryError, type QueryErrorCode } from './query-errors.js';
 export { QueryResponder } from './query-responder.js';
 export { openApiDocument } from './openapi.js';
+export { signedHeadsOf } from './signed-heads.js';

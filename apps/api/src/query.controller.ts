@@ -1,6 +1,6 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { exportLog } from '#log';
+import { exportLog, type SignedHead } from '#log';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
 import type { ApiParts } from './api-parts.js';
@@ -8,10 +8,9 @@ import type { QueryRequest } from './asked.js';
 import { answerQuery, follow, QUERIES, queryNamed } from './queries.js';
 import { QueryError, STATUS } from './query-errors.js';
 import { fromAddress } from './query-address.js';
-import { keepSignedHead } from './signed-heads.js';
+import { signedHeadsOf } from './signed-heads.js';
 import { columnsOf } from './reply-schemas.js';
 import { csvLine, sendLines } from './tables.js';
-import { checkSignedHead } from './verify.js';
 
 type Said = Record<string, unknown>;
 
@@ -28,7 +27,7 @@ export class QueryController {
   /** The whole log with a signed manifest: `vfctl audit check` needs nothing else. */
   @Get(':cluster/export')
   async export(@Param('cluster') cluster: string, @Res() response: Response): Promise<void> {
-    const { auditKey, broker, readModel, dataDir } = this.parts;
+    const { auditKey, broker, readModel, logger } = this.parts;
     if (auditKey === undefined) {
       throw problemOf(
         new QueryError(
@@ -38,11 +37,19 @@ export class QueryController {
       );
     }
     await follow(this.parts, cluster).catch(rethrow);
-    await refuseOtherHistory(this.parts, cluster).catch(rethrow);
-    const lines = exportLog(readModel.log, cluster, auditKey, new Date(broker.now()).toISOString());
-    await sendLines(response, 'application/x-ndjson', lines, (signed) =>
-      keepSignedHead(dataDir, cluster, signed),
-    );
+    const heads = signedHeadsOf(this.parts);
+    await heads.refuseOtherHistory(cluster).catch(rethrow);
+    const keep = async (signed: SignedHead): Promise<void> => {
+      try {
+        await heads.keep(cluster, signed);
+      } catch (error) {
+        // Whoever asked only sees that it broke off.
+        logger.error(`an export of '${cluster}' was not signed`, { error });
+        throw error;
+      }
+    };
+    const lines = exportLog(readModel.log, cluster, auditKey, new Date(broker.now()).toISOString(), keep);
+    await sendLines(response, 'application/x-ndjson', lines);
   }
 
   @Post(':cluster/candidates')
@@ -149,17 +156,6 @@ export class QueryController {
   private ask(cluster: string, name: string, request: QueryRequest): Promise<string> {
     return answerQuery(this.parts, cluster, name, request).catch(rethrow);
   }
-}
-
-/** A head that was signed once stays true: nothing is signed that says otherwise. */
-async function refuseOtherHistory(parts: ApiParts, cluster: string): Promise<void> {
-  const { bad } = await checkSignedHead(parts, cluster, await parts.log.head(cluster));
-  if (bad === undefined) return;
-  throw new QueryError(
-    'SIGNED_HEAD_DIFFERS',
-    `nothing is signed, because another history was signed before: ${bad.message}. Verify says more. If the log was changed ` +
-      `on purpose (a backup was put back), move signed-heads/${cluster}.json away`,
-  );
 }
 
 function send(response: Response, json: string): void {

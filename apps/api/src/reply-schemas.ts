@@ -298,9 +298,13 @@ export const REPLY_SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     'firstBad?': object({ position, 'message?': text }),
     checks: object({
       chain: check({ 'passedOver?': PASSED_OVER }),
-      states: check({ checked: list(object({ what: text, position, same: yesOrNo })) }),
+      versions: check(),
+      states: check({
+        checked: list(object({ what: text, position, same: yesOrNo, 'named?': { const: false } })),
+      }),
       output: check({ 'position?': position }),
-      signedHead: check({ 'position?': position }),
+      signedHead: check({ 'position?': position, 'message?': text }),
+      readSide: check({ 'message?': text }),
     }),
   }),
 };

@@ -1,15 +1,10 @@
 import type { Response } from 'express';
 
-/**
- * Sends pieces of text as they come; no faster than they are taken.
- *
- * @param finish is given what the pieces end with, before the answer ends.
- */
+/** Sends pieces of text as they come; no faster than they are taken. */
 export async function sendLines<T>(
   response: Response,
   type: string,
   pieces: AsyncGenerator<string, T>,
-  finish?: (result: T) => Promise<void>,
 ): Promise<void> {
   let gone = false;
   response.on('close', () => (gone = true));
@@ -22,7 +17,6 @@ export async function sendLines<T>(
         response.status(200).set('Content-Type', type);
       }
       if (piece.done === true) {
-        await finish?.(piece.value);
         response.end();
         return;
       }

@@ -1,24 +1,25 @@
-import { createPublicKey } from 'node:crypto';
-import { STATE_VERSION } from '#domain';
-import { emptyHead, isSignedBy, LogError, type Head, type SignedHead } from '#log';
+import { STATE_VERSION, unknownVersion } from '#domain';
+import { emptyHead, LogError, type EventBody, type Head, type StoredRecord } from '#log';
+import { isNamedBy } from '#pipeline';
 import { recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
 import { passedOverOf } from './passed-over.js';
 import { QueryError } from './query-errors.js';
-import { lastSignedHead } from './signed-heads.js';
+import { sameHistory, type Bad, type Found } from './same-history.js';
+import { signedHeadsOf } from './signed-heads.js';
 
-interface Bad {
-  readonly position: number;
-  readonly message: string;
-}
+/** What answers come from is a file beside the log, which is believed but for the state that goes with it. */
+const READ_SIDE_NOT_CHECKED =
+  'not checked: the tables that queries are answered from are believed as they are; end the process and delete read.db first, and they are made again from the log';
 
 /** The same check is made once, however many ask for it at the same time. */
 const underWay = new WeakMap<ApiParts, Map<string, Promise<string>>>();
 
 /**
- * Checks a cluster's log from its first record: the hash chain; that replay gives the state that the read side
- * has, and those that leaders kept; that `VF_OUT` and the last signed head tell the same history.
+ * Checks a cluster's log from its first record: the hash chain; that this version knows each event's; that replay gives the
+ * state that the read side has, and those that leaders kept; that `VF_OUT` and the heads that were signed tell the same
+ * history.
  */
 export function verify({ parts, cluster }: Asked): Promise<string> {
   let running = underWay.get(parts);
@@ -36,13 +37,17 @@ export function verify({ parts, cluster }: Asked): Promise<string> {
 
 async function verifyNow(parts: ApiParts, cluster: string): Promise<string> {
   const log = parts.readModel.log;
-  const { head, bad } = await checkChain(parts, cluster);
+  const { head, bad, unknown } = await checkChain(parts, cluster);
   const events = Math.max((await log.head(cluster)).position, head.position);
   const output = await checkOutput(parts, cluster, head);
-  const signedHead = await checkSignedHead(parts, cluster, head);
-  const states = bad === undefined ? await checkStates(parts, cluster, head) : { ok: false, checked: [] };
-  const firstBad = bad ?? output.bad ?? signedHead.bad ?? states.bad;
+  const signedHead = await signedHeadsOf(parts).check(cluster, head);
+  const states =
+    bad === undefined && unknown === undefined
+      ? await checkStates(parts, cluster, head)
+      : { ok: false, checked: [] };
+  const firstBad = bad ?? unknown ?? output.bad ?? signedHead.bad ?? states.bad;
   const ok = firstBad === undefined;
+  const said = signedHead.bad?.message ?? signedHead.message;
   const position = String(head.position);
   return JSON.stringify({
     position,
@@ -52,37 +57,60 @@ async function verifyNow(parts: ApiParts, cluster: string): Promise<string> {
     ...(firstBad && { firstBad: { position: String(firstBad.position), message: firstBad.message } }),
     checks: {
       chain: { ok: bad === undefined, ...passedOverOf(log, cluster) },
+      versions: { ok: unknown === undefined },
       states: { ok: states.ok, checked: states.checked },
       output: { ok: output.bad === undefined, ...(output.position && { position: output.position }) },
       signedHead: {
         ok: signedHead.bad === undefined,
         ...(signedHead.position && { position: signedHead.position }),
+        ...(said && { message: said }),
       },
+      readSide: { ok: true, message: READ_SIDE_NOT_CHECKED },
     },
   });
 }
 
+interface CheckedChain {
+  /** The end of the good part. */
+  readonly head: Head;
+  readonly bad?: Bad;
+  /** The first event of a version that is not known. */
+  readonly unknown?: Bad;
+}
+
 /** The hashes are checked by the log's own thread, where it has one. */
-async function checkChain(
-  { readModel: { log } }: ApiParts,
-  cluster: string,
-): Promise<{ head: Head; bad?: Bad }> {
+async function checkChain({ readModel: { log } }: ApiParts, cluster: string): Promise<CheckedChain> {
   let head = emptyHead(cluster);
+  let unknown: Bad | undefined;
   try {
     for await (const records of log.read(cluster, 1, { inputs: false, verify: head })) {
+      unknown ??= firstUnknown(records);
       const last = records.at(-1);
       if (last !== undefined) head = { position: last.position, hash: last.hash };
     }
-    return { head };
+    return { head, ...(unknown && { unknown }) };
   } catch (error) {
     if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
-    return { head, bad: { position: error.position ?? head.position + 1, message: error.message } };
+    const bad = { position: error.position ?? head.position + 1, message: error.message };
+    return { head, bad, ...(unknown && { unknown }) };
   }
 }
 
-interface Found {
-  readonly position?: string;
-  readonly bad?: Bad;
+function firstUnknown(records: readonly StoredRecord[]): Bad | undefined {
+  for (const { position, body } of records) {
+    const message = unknownIn(position, body);
+    if (message !== undefined) return { position, message };
+  }
+  return undefined;
+}
+
+function unknownIn(position: number, body: string): string | undefined {
+  try {
+    const { type, schema, decider } = JSON.parse(body) as EventBody;
+    return unknownVersion(position, type, schema, decider);
+  } catch {
+    return `the record at position ${position} is no event: its body is not JSON`;
+  }
 }
 
 async function checkOutput({ broker, readModel }: ApiParts, cluster: string, head: Head): Promise<Found> {
@@ -98,59 +126,15 @@ async function checkOutput({ broker, readModel }: ApiParts, cluster: string, hea
   }
   if (output === undefined || output.lastSequence === 0 || output.lastPayload === undefined) return {};
   const relayed = (JSON.parse(new TextDecoder().decode(output.lastPayload)) as { hash?: string }).hash;
-  return compare(readModel.log, cluster, head, output.lastSequence, relayed, `VF_OUT_${cluster}`);
-}
-
-/** Whether the log tells the history whose head was signed last. */
-export async function checkSignedHead(
-  { dataDir, readModel }: ApiParts,
-  cluster: string,
-  head: Head,
-): Promise<Found> {
-  let signed: SignedHead | undefined;
-  try {
-    signed = await lastSignedHead(dataDir, cluster);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { bad: { position: head.position, message: `the last signed head cannot be read: ${why}` } };
-  }
-  if (signed === undefined) return {};
-  const { position, hash } = signed.manifest.head;
-  if (!isSignedBy(signed, createPublicKey(signed.manifest.publicKey))) {
-    return {
-      bad: { position, message: 'the signature of the last signed head is not good: its file was changed' },
-    };
-  }
-  return compare(readModel.log, cluster, head, position, hash, 'the last signed head');
-}
-
-async function compare(
-  log: ApiParts['log'],
-  cluster: string,
-  head: Head,
-  position: number,
-  hash: string | undefined,
-  who: string,
-): Promise<Found> {
-  if (position === 0) return {};
-  // Between the chain's check and this one the log has grown, and so may have what was relayed.
-  const record = await recordAt(log, cluster, position, { inputs: false }).catch(() => undefined);
-  if (record === undefined) {
-    const message = `${who} goes up to position ${position}, and the log ends at ${head.position}`;
-    return { bad: { position: head.position + 1, message } };
-  }
-  if (record.hash !== hash) {
-    return {
-      bad: { position, message: `${who} and the log tell different histories: ${hash} and ${record.hash}` },
-    };
-  }
-  return { position: String(position) };
+  return sameHistory(readModel.log, cluster, head, output.lastSequence, relayed, `VF_OUT_${cluster}`);
 }
 
 interface CheckedState {
   readonly what: string;
   readonly position: string;
   readonly same: boolean;
+  /** Of a snapshot that the log does not name, so that no leader believes it. */
+  readonly named?: false;
 }
 
 /** Replays from nothing, and compares with the states that were kept or are in use. */
@@ -159,9 +143,13 @@ async function checkStates(
   cluster: string,
   head: Head,
 ): Promise<{ ok: boolean; checked: readonly CheckedState[]; bad?: Bad }> {
-  const states: { what: string; position: number; state: string }[] = [];
-  for (const { position, state, version } of await readModel.log.snapshots(cluster)) {
-    if (version === STATE_VERSION) states.push({ what: 'snapshot of a leader', position, state });
+  const states: { what: string; position: number; state: string; named?: false }[] = [];
+  for (const snapshot of await readModel.log.snapshots(cluster)) {
+    const { position, state, version } = snapshot;
+    if (version !== STATE_VERSION) continue;
+    const behind = await recordAt(readModel.log, cluster, position + 1, { inputs: false });
+    const named = isNamedBy(snapshot, behind) ? undefined : ({ named: false } as const);
+    states.push({ what: 'snapshot of a leader', position, state, ...named });
   }
   const live = await readModel.dump(cluster);
   if (live !== undefined && live.position > 0) states.push({ what: 'read side', ...live });
@@ -178,11 +166,11 @@ async function checkStates(
   const checked: CheckedState[] = [];
   const stops = [...new Set(states.map(({ position }) => position))];
   await readModel.replay(cluster, stops, async (stop, replayed) => {
-    for (const { what, position, state } of states) {
+    for (const { what, position, state, named } of states) {
       if (position !== stop) continue;
       const { fields } = await replayed.imagine('same', { state });
       const { same } = JSON.parse(`{${fields}}`) as { same: boolean };
-      checked.push({ what, position: String(position), same });
+      checked.push({ what, position: String(position), same, ...(named === false && { named }) });
     }
   });
   const differing = checked.find(({ same }) => !same);

@@ -245,6 +245,26 @@ export interface Leases {
   fleet(): Fleet;
 }
 
+/** What is kept of a cluster in `VF_HEADS`. */
+export interface KeptHead {
+  /** 0: nothing was kept yet. */
+  readonly revision: number;
+  /** As it was written, by whoever may write there; undefined when there is none. */
+  readonly text?: string;
+}
+
+/** `VF_HEADS`: signed heads of logs, away from the directory that the log may be in. What they say is not checked here. */
+export interface Heads {
+  /** @returns undefined when there is no such bucket. */
+  read(cluster: string): Promise<KeptHead | undefined>;
+  /**
+   * Puts a text in the place of the one of that revision; makes the bucket if it is missing.
+   *
+   * @throws BrokerError `WRONG_SEQUENCE` when somebody else wrote meanwhile: read again.
+   */
+  write(cluster: string, text: string, revision: number): Promise<void>;
+}
+
 /** The broker: NATS in production, memory in tests. Every adapter passes `conformance.ts`. */
 export interface Broker {
   /**
@@ -262,6 +282,7 @@ export interface Broker {
   readonly output: OutputStreams;
   readonly dead: DeadLetters;
   readonly leases: Leases;
+  readonly heads: Heads;
   /** Whether the connection stands at this moment. */
   readonly connected: boolean;
   /**

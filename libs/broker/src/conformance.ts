@@ -673,6 +673,47 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
       });
     });
 
+    describe('VF_HEADS', () => {
+      test('there is no such bucket at first, and prepare makes none', async () => {
+        expect(await broker.heads.read('a')).toBeUndefined();
+      });
+
+      test('keeps the text of each cluster, byte for byte, and of a new one nothing', async () => {
+        const text = JSON.stringify({ said: 'ä€😀 \u2028"' });
+        await broker.heads.write('a', text, 0);
+        expect(await broker.heads.read('a')).toEqual({ revision: expect.any(Number), text });
+        expect((await broker.heads.read('a'))!.revision).toBeGreaterThan(0);
+        expect(await broker.heads.read('b')).toEqual({ revision: 0 });
+        expect(await (await site.connect()).broker.heads.read('a')).toEqual(await broker.heads.read('a'));
+      });
+
+      test('a text is put only in the place of the one that was read', async () => {
+        const other = (await site.connect()).broker;
+        await broker.heads.write('a', 'one', 0);
+        const { revision } = (await other.heads.read('a'))!;
+        await expect(other.heads.write('a', 'two', 0)).rejects.toMatchObject({ code: 'WRONG_SEQUENCE' });
+        await other.heads.write('a', 'two', revision);
+        await expect(broker.heads.write('a', 'three', revision)).rejects.toMatchObject({
+          code: 'WRONG_SEQUENCE',
+        });
+        await broker.heads.write('b', 'first', 0);
+        expect([(await broker.heads.read('a'))!.text, (await other.heads.read('b'))!.text]).toEqual([
+          'two',
+          'first',
+        ]);
+      });
+
+      test('of many that write at once, one does', async () => {
+        await broker.heads.write('a', 'before', 0);
+        const { revision } = (await broker.heads.read('a'))!;
+        const writing = Array.from({ length: 8 }, (_, n) => broker.heads.write('a', `${n}`, revision));
+        const done = await Promise.allSettled(writing);
+        expect(done.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+        const winner = done.findIndex(({ status }) => status === 'fulfilled');
+        expect((await broker.heads.read('a'))!.text).toBe(`${winner}`);
+      });
+    });
+
     describe('a connection that is cut', () => {
       test('fails operations with UNAVAILABLE and says so', async () => {
         await broker.output.create('a', 1);
@@ -686,6 +727,8 @@ export function brokerConformance(name: string, make: () => Promise<Site>): void
         await expect(broker.output.publish('a', outputsFrom('a', 1, 1))).rejects.toMatchObject(unavailable);
         await expect(broker.dead.find('a', 'x')).rejects.toMatchObject(unavailable);
         await expect(broker.leases.holder('a')).rejects.toMatchObject(unavailable);
+        await expect(broker.heads.read('a')).rejects.toMatchObject(unavailable);
+        await expect(broker.heads.write('a', 'x', 0)).rejects.toMatchObject(unavailable);
         connection.heal();
         await until(() => broker.connected);
         await broker.output.publish('a', outputsFrom('a', 1, 1));

@@ -2,6 +2,7 @@ import type {
   DeadLetter,
   InputInfo,
   InputMessage,
+  KeptHead,
   OutputMessage,
   OutputState,
   RemadeConsumers,
@@ -58,6 +59,8 @@ export class MemoryBrokerServer {
   readonly #dead = new Map<string, DeadLetter[]>();
   readonly #outputs = new Map<string, Output>();
   readonly #listeners = new Set<() => void>();
+  /** `VF_HEADS`; undefined until the first is written. */
+  #heads: { last: number; readonly kept: Map<string, KeptHead> } | undefined;
   #input: Input | undefined;
   #streams = 0;
 
@@ -268,6 +271,27 @@ export class MemoryBrokerServer {
     if (isIn) return;
     letters.push({ ...letter, payload: letter.payload.slice() });
     this.#dead.set(cluster, letters);
+  }
+
+  /** What `VF_HEADS` has of a cluster; undefined when there is no such bucket. */
+  head(cluster: string): KeptHead | undefined {
+    return this.#heads && (this.#heads.kept.get(cluster) ?? { revision: 0 });
+  }
+
+  storeHead(cluster: string, text: string, revision: number): void {
+    this.#heads ??= { last: 0, kept: new Map() };
+    const { revision: now = 0 } = this.#heads.kept.get(cluster) ?? {};
+    if (now !== revision)
+      throw new BrokerError(
+        'WRONG_SEQUENCE',
+        `VF_HEADS has revision ${now} of '${cluster}', not ${revision}.`,
+      );
+    this.#heads.kept.set(cluster, { revision: ++this.#heads.last, text });
+  }
+
+  /** Deletes `VF_HEADS`, as a person may with the tools of NATS. */
+  deleteHeads(): void {
+    this.#heads = undefined;
   }
 
   #mustHaveInput(): Input {

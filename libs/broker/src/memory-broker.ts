@@ -1,6 +1,7 @@
 import type {
   Broker,
   DeadLetters,
+  Heads,
   InputFollower,
   InputMessage,
   InputStream,
@@ -17,6 +18,7 @@ export class MemoryBroker implements Broker {
   readonly output: OutputStreams;
   readonly dead: DeadLetters;
   readonly leases: Leases;
+  readonly heads: Heads;
   readonly #open = new Set<{ close(): Promise<void> }>();
   readonly #onHeal = new Set<() => void>();
   readonly #closing = new AbortController();
@@ -88,6 +90,10 @@ export class MemoryBroker implements Broker {
       join: (instance, ready, signal) =>
         server.leases.join(this, instance, ready, AbortSignal.any([signal, this.#closing.signal])),
       fleet: () => server.leases.fleet(),
+    };
+    this.heads = {
+      read: (cluster) => this.#call(() => server.head(cluster)),
+      write: (cluster, text, revision) => this.#call(() => server.storeHead(cluster, text, revision)),
     };
   }
 

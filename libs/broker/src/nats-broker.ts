@@ -5,6 +5,7 @@ import type { Broker } from './broker.js';
 import { BrokerError } from './errors.js';
 import { NatsLink, type NatsConnectionOptions } from './nats-connection.js';
 import { NatsDeadLetters } from './nats-dead-letters.js';
+import { NatsHeads } from './nats-heads.js';
 import { NatsInput } from './nats-input.js';
 import { NatsLeases, type LeaseTiming } from './nats-leases.js';
 import { NatsOutput } from './nats-output.js';
@@ -57,6 +58,7 @@ class NatsBrokerParts implements NatsBroker {
   readonly output: NatsOutput;
   readonly dead: NatsDeadLetters;
   readonly leases: NatsLeases;
+  readonly heads: NatsHeads;
   readonly #limits: StreamLimits;
   readonly #time: NatsTime;
   #closed: Promise<void> | undefined;
@@ -71,6 +73,7 @@ class NatsBrokerParts implements NatsBroker {
     this.dead = new NatsDeadLetters(link);
     this.leases = new NatsLeases(link, this.#limits, options.leases);
     this.#time = new NatsTime(link);
+    this.heads = new NatsHeads(link, this.#limits);
   }
 
   get connection(): NatsConnection {

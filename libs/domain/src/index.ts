@@ -30,4 +30,5 @@ export {
   type VfView,
   type VmView,
 } from './views.js';
+export { unknownVersion } from './versions.js';
 export { VM_TABLE } from './vm/vm-table.js';

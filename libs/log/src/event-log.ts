@@ -1,7 +1,10 @@
 import type { Head } from './chain.js';
 import type { StoredDecision, StoredRecord } from './record.js';
 
-/** A state saved beside the log, so that a start need not replay everything. Losing one is harmless. */
+/**
+ * A state saved beside the log, so that a start need not replay everything. Losing one is harmless. Whether to believe one
+ * is for its owner to find out: an adapter only keeps what is torn from being given out.
+ */
 export interface Snapshot {
   /** The position and hash of the log's record up to which the state holds. */
   readonly position: number;

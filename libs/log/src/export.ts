@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { createPublicKey, sign, verify as verifySignature, type KeyObject } from 'node:crypto';
 import { canonicalJson } from './canonical-json.js';
 import { checkLink, emptyHead, eventId, type Head } from './chain.js';
@@ -29,46 +30,86 @@ export interface SignedHead {
  * at the end. Without any server, {@link checkExport} tells whether it is whole and unchanged.
  *
  * @param key an Ed25519 private key.
- * @throws LogError `CORRUPT` where the chain does not hold: nothing is signed then.
+ * @param keep is given the head before anybody else gets it; where it throws, nobody does.
+ * @throws LogError `CORRUPT` where the chain does not hold: nothing is signed then. What `keep` throws.
  */
 export async function* exportLog(
   log: EventLog,
   cluster: string,
   key: KeyObject,
   exportedAt: string,
+  keep: (signed: SignedHead) => Promise<void> = async () => undefined,
 ): AsyncGenerator<string, SignedHead> {
   let head = emptyHead(cluster);
   for await (const records of log.read(cluster, 1, { verify: head })) {
     let lines = '';
-    for (const { position, hash, body, input } of records) {
-      lines += `${JSON.stringify(input === undefined ? { position, hash, body } : { position, hash, body, input })}\n`;
-      head = { position, hash };
+    for (const record of records) {
+      lines += `${recordLine(record)}\n`;
+      head = { position: record.position, hash: record.hash };
     }
     yield lines;
   }
   const signed = signHead(cluster, head, key, exportedAt);
-  yield `${JSON.stringify(signed)}\n`;
+  await keep(signed);
+  yield `${signedHeadLine(signed)}\n`;
   return signed;
 }
 
-function signHead(cluster: string, head: Head, key: KeyObject, exportedAt: string): SignedHead {
+/** The line of a record, without its end. */
+function recordLine({ position, hash, body, input }: Omit<StoredRecord, 'id'>): string {
+  return JSON.stringify(input === undefined ? { position, hash, body } : { position, hash, body, input });
+}
+
+/** A signed head as it is written, in an export and wherever it is kept: one line of JSON, without its end. */
+export function signedHeadLine({ manifest, signature }: SignedHead): string {
+  const { format, cluster, events, head, exportedAt, publicKey } = manifest;
+  const { position, hash } = head;
+  return JSON.stringify({
+    manifest: { format, cluster, events, head: { position, hash }, exportedAt, publicKey },
+    signature,
+  });
+}
+
+/**
+ * Reads what {@link signedHeadLine} writes.
+ *
+ * @returns undefined for all else, also where it only is written in another way. Whether it is signed, and by whom, is for
+ *   {@link isSignedBy} to tell.
+ */
+export function readSignedHead(line: string): SignedHead | undefined {
+  const read = readLine(line);
+  return read !== undefined && 'manifest' in read && signedHeadLine(read) === line ? read : undefined;
+}
+
+/**
+ * Signs a head. Whoever calls it has checked the chain up to there.
+ *
+ * @param key an Ed25519 private key.
+ * @param exportedAt when: RFC 3339, UTC, milliseconds.
+ */
+export function signHead(cluster: string, head: Head, key: KeyObject, exportedAt: string): SignedHead {
   const manifest: ExportManifest = {
     format: 'vf-scheduler export 1',
     cluster,
     events: head.position,
     head,
     exportedAt,
-    publicKey: createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string,
+    publicKey: pemOf(createPublicKey(key)),
   };
   return { manifest, signature: sign(null, bytesOf(manifest), key).toString('base64') };
 }
+
+const pemOf = (publicKey: KeyObject): string => publicKey.export({ type: 'spki', format: 'pem' }) as string;
 
 const bytesOf = (manifest: ExportManifest): Buffer => Buffer.from(canonicalJson(manifest));
 
 /** Whether a signed head was signed with the private part of a key. */
 export function isSignedBy({ manifest, signature }: SignedHead, publicKey: KeyObject): boolean {
   try {
-    return verifySignature(null, bytesOf(manifest), publicKey, Buffer.from(signature, 'base64'));
+    const bytes = Buffer.from(signature, 'base64');
+    // One signature has one text: what base64 lets pass beside is not as it was written.
+    if (bytes.toString('base64') !== signature) return false;
+    return verifySignature(null, bytesOf(manifest), publicKey, bytes);
   } catch {
     return false;
   }
@@ -93,10 +134,12 @@ export interface ExportCheck {
 
 /** A line is refused when it is longer than any record can be: an export of another kind must not fill memory. */
 const LONGEST_LINE = 8 << 20;
+const LINE_FEED = 0x0a;
 
 /**
- * Checks an export by itself: every link of the chain from the first record, that the manifest is about just
- * these records, and the signature by a key of the reader's own. Needs no server, and memory for one line.
+ * Checks an export by itself: that each line is byte for byte what {@link exportLog} writes, every link of the chain from
+ * the first record, that the manifest is about just these records, and the signature by a key of the reader's own. Needs no
+ * server, and memory for one line.
  *
  * @param stream the export's bytes or text, in pieces of any size.
  * @param publicKey an Ed25519 public key (PEM or key object): the one that the reader trusts.
@@ -122,12 +165,21 @@ export async function checkExport(
   });
   let number = 0;
   try {
-    for await (const line of linesOf(stream)) {
+    for await (const { bytes, ended } of linesOf(stream)) {
       number++;
       if (signed !== undefined)
         return fail(`line ${number} comes behind the manifest, which is the last line`);
+      if (!isUtf8(bytes)) return fail(`line ${number} is not text: its bytes are not UTF-8`);
+      const line = bytes.toString('utf8');
+      const otherwise = (how: string): ExportCheck =>
+        fail(`line ${number} is not byte for byte what an export has: ${how}`, (head?.position ?? 0) + 1);
+      if (line.startsWith('\uFEFF')) return otherwise('it begins with a byte order mark');
+      if (line.endsWith('\r')) return otherwise('it ends with a carriage return');
       const read = readLine(line);
       if (read === undefined) return fail(`line ${number} is neither a record nor a manifest`);
+      const wanted = 'manifest' in read ? signedHeadLine(read) : recordLine(read);
+      if (line !== wanted) return otherwise(differenceOf(line, wanted));
+      if (!ended) return otherwise('it has no line feed at its end: it was cut off');
       if ('manifest' in read) {
         signed = read;
         continue;
@@ -168,6 +220,8 @@ export async function checkExport(
   if (manifest.head.hash !== end.hash)
     return fail('the manifest names another hash than the last record', end.position);
   if (!isSignedBy(signed, key)) return fail('it was not signed with this key, or the manifest was changed');
+  if (manifest.publicKey !== pemOf(key))
+    return fail('the manifest names another public key than the one that signed it');
   return {
     ok: true,
     cluster: manifest.cluster,
@@ -188,7 +242,7 @@ function readLine(line: string): StoredRecord | SignedHead | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { position, hash, body, input, manifest, signature } = value as Record<string, unknown>;
   if (isManifest(manifest) && typeof signature === 'string') return { manifest, signature };
-  if (!Number.isInteger(position) || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash))
+  if (!Number.isSafeInteger(position) || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash))
     return undefined;
   if (typeof body !== 'string' || (input !== undefined && typeof input !== 'string')) return undefined;
   const record = { position: position as number, id: eventId(hash), hash, body };
@@ -197,30 +251,59 @@ function readLine(line: string): StoredRecord | SignedHead | undefined {
 
 function isManifest(value: unknown): value is ExportManifest {
   if (typeof value !== 'object' || value === null) return false;
-  const { format, cluster, events, head } = value as Partial<ExportManifest>;
+  const { format, cluster, events, head, exportedAt, publicKey } = value as Partial<ExportManifest>;
   return (
     format === 'vf-scheduler export 1' &&
     typeof cluster === 'string' &&
-    Number.isInteger(events) &&
     typeof head?.hash === 'string' &&
-    Number.isInteger(head.position)
+    /^[0-9a-f]{64}$/.test(head.hash) &&
+    Number.isSafeInteger(head.position) &&
+    head.position >= 0 &&
+    events === head.position &&
+    typeof exportedAt === 'string' &&
+    isTime(exportedAt) &&
+    typeof publicKey === 'string'
   );
+}
+
+/** Whether it is a time in the one form that is written. */
+function isTime(text: string): boolean {
+  const time = new Date(text);
+  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
+}
+
+/** Where two lines part, for a person. */
+function differenceOf(line: string, wanted: string): string {
+  let at = 0;
+  while (line[at] === wanted[at]) at++;
+  const piece = (text: string): string =>
+    at < text.length ? JSON.stringify(text.slice(at, at + 24)) : 'nothing';
+  return `at character ${at + 1} it has ${piece(line)}, and an export ${piece(wanted)}`;
 }
 
 class LineTooLong extends Error {}
 
-async function* linesOf(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  let rest = '';
+/** The lines of a stream, without their ends; the last one may have none. */
+async function* linesOf(
+  stream: AsyncIterable<Uint8Array | string>,
+): AsyncGenerator<{ readonly bytes: Buffer; readonly ended: boolean }> {
+  let rest: Buffer[] = [];
+  let length = 0;
   for await (const piece of stream) {
-    rest += typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
+    const bytes = Buffer.from(piece as Uint8Array);
     let start = 0;
-    for (let end = rest.indexOf('\n'); end !== -1; end = rest.indexOf('\n', start)) {
-      if (end > start) yield rest.slice(start, end);
+    for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, start)) {
+      const last = bytes.subarray(start, end);
+      if (length + last.length > LONGEST_LINE) throw new LineTooLong();
+      yield { bytes: length === 0 ? last : Buffer.concat([...rest, last]), ended: true };
+      rest = [];
+      length = 0;
       start = end + 1;
     }
-    rest = rest.slice(start);
-    if (rest.length > LONGEST_LINE) throw new LineTooLong();
+    if (start === bytes.length) continue;
+    rest.push(bytes.subarray(start));
+    length += bytes.length - start;
+    if (length > LONGEST_LINE) throw new LineTooLong();
   }
-  if (rest.trim() !== '') yield rest;
+  if (length > 0) yield { bytes: Buffer.concat(rest), ended: false };
 }

@@ -16,6 +16,17 @@ export interface Cause {
   readonly digest: string;
 }
 
+/**
+ * Names a snapshot in the log: by it, and by the chain that it is a link of, a snapshot that was changed is told from
+ * the one that was taken.
+ */
+export interface SnapshotMark {
+  /** SHA-256 (64 hex digits) over the snapshot's `state`, in UTF-8. */
+  readonly digest: string;
+  /** The snapshot's `version`. */
+  readonly version: string;
+}
+
 /** An event as it was decided, before it has its place in the hash chain. */
 export interface EventBody<Type extends string = string, Data = unknown> {
   /** Place in the cluster's log, from 1, without gaps. */
@@ -32,6 +43,11 @@ export interface EventBody<Type extends string = string, Data = unknown> {
   readonly cause: Cause;
   /** Version of the decider that decided. */
   readonly decider: string;
+  /**
+   * On the record right behind the position of a snapshot: which one was taken there. Neither part of the decision nor
+   * of the event that goes out.
+   */
+  readonly snapshot?: SnapshotMark;
 }
 
 /**

@@ -468,8 +468,6 @@ export class Allocator {
       standby.close();
       await lease?.release().catch(() => undefined);
       cluster.held = false;
-      // Only now: the next leader need not wait for it.
-      await leader?.leaveSnapshot();
       left = leader?.handBack();
     }
     return left;

@@ -13,7 +13,15 @@ import {
   type PlacedEvent,
   type State,
 } from '#domain';
-import { isTransient, LogError, type EventLog, type Head, type StoredDecision } from '#log';
+import {
+  isTransient,
+  LogError,
+  type EventLog,
+  type Head,
+  type Snapshot,
+  type SnapshotMark,
+  type StoredDecision,
+} from '#log';
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { PipelineError } from './errors.js';
@@ -25,6 +33,7 @@ import { identityOf, resumeAfter, verifyOutput } from './positions.js';
 import { Relay } from './relay.js';
 import { persist } from './retry.js';
 import { sealDecision } from './seal.js';
+import { markOf } from './snapshot-mark.js';
 
 /**
  * One append carries at most this many bytes of records: KurrentDB takes 1 MiB, events and framing together.
@@ -47,8 +56,11 @@ const LOOK_AT_LOG = 2000;
 const SNAPSHOT_EVENTS = 100_000;
 const SNAPSHOT_AFTER = 300_000;
 const SNAPSHOT_PAUSE = 10_000;
-/** A leader that ends takes one after this many events. */
-const LEAVE_SNAPSHOT = 1000;
+/**
+ * A leader's first one is taken after this many, and no pause: whoever begins often, and takes in much each time, shall not
+ * take in the same ever again.
+ */
+const FIRST_SNAPSHOT_EVENTS = 1000;
 /** What changes nothing (ticks, signs of life) is purged from `VF_IN` this often, in milliseconds. */
 const PURGE_EVERY = 60_000;
 
@@ -81,6 +93,14 @@ interface Segment {
   readonly sequence: number;
   /** How many of the inputs it was given are in it. */
   readonly taken: number;
+  /** The snapshot that its first record names. */
+  readonly snapshot: Snapshot | undefined;
+}
+
+/** A snapshot that is not saved yet: first a record of the log must name it. */
+interface TakenSnapshot {
+  readonly snapshot: Snapshot;
+  readonly mark: SnapshotMark;
 }
 
 /** Numbers for health and metrics. */
@@ -110,7 +130,14 @@ export class ClusterLeader {
   private readonly durableWaiters: { readonly position: number; readonly resolve: () => void }[] = [];
   private inputSequence: number;
   private readonly inputStream: string;
+  /** Where the last snapshot was taken, or was found. */
   private snapshotAt: { position: number; time: number };
+  /** Whether none was taken by this leader yet. */
+  private tookNone = true;
+  /** Waits for the next record, which names it. */
+  private taken: TakenSnapshot | undefined;
+  /** The position of the last one that can be used. */
+  private kept: number;
   private purgedAt: number;
   private upkeep: Promise<void> = Promise.resolve();
   private ticking: Promise<void> | undefined;
@@ -147,6 +174,7 @@ export class ClusterLeader {
     this.inputStream = start.stream;
     const now = options.clock.now();
     this.snapshotAt = { position: start.snapshot, time: now };
+    this.kept = start.snapshot;
     this.purgedAt = now;
   }
 
@@ -288,17 +316,6 @@ export class ClusterLeader {
     await this.relay.stop();
   }
 
-  /** After `stop`, and when somebody else may lead: takes a snapshot if it is worth it. */
-  async leaveSnapshot(): Promise<void> {
-    if (this.failing.signal.aborted || this.state.position - this.snapshotAt.position < LEAVE_SNAPSHOT)
-      return;
-    try {
-      await this.saveSnapshot();
-    } catch (error) {
-      this.options.logger.warn(`no snapshot of '${this.cluster}' was taken`, { error });
-    }
-  }
-
   /**
    * After `stop`: the state, to go on with as a standby. What was only observed is forgotten: it would be
    * old news when this instance leads again.
@@ -308,7 +325,7 @@ export class ClusterLeader {
   handBack(): Loaded | undefined {
     if (this.failing.signal.aborted || this.durable !== this.state.position) return undefined;
     forgetObserved(this.state);
-    return { state: this.state, head: this.head, snapshot: this.snapshotAt.position };
+    return { state: this.state, head: this.head, snapshot: this.kept };
   }
 
   /**
@@ -323,6 +340,7 @@ export class ClusterLeader {
     let bytes = 0;
     let taken = 0;
     let judged = false;
+    let snapshot: Snapshot | undefined;
     for (const message of messages) {
       if (bytes >= MAX_APPEND_BYTES) break;
       if (message.sequence <= this.inputSequence) {
@@ -341,10 +359,13 @@ export class ClusterLeader {
           const why = `the id ${read.input.id} was used before with other content; an id is used once`;
           dead.push(this.deadLetter(message, why, read.input.id));
         } else if (known === 'new') {
+          this.takeFirstSnapshot();
           const events = this.step(message, read.input, dead);
           if (events.length > 0) {
-            const { sealed, head } = sealDecision(this.cluster, this.head, read, events);
+            const { sealed, head } = sealDecision(this.cluster, this.head, read, events, this.taken?.mark);
             this.head = head;
+            snapshot ??= this.taken?.snapshot;
+            this.taken = undefined;
             decisions.push(sealed.records);
             for (const record of sealed.records) bytes += record.body.length + (record.input?.length ?? 0);
             for (const output of sealed.messages) outputs.push(output);
@@ -356,7 +377,8 @@ export class ClusterLeader {
       if (judged) break;
     }
     const since = messages[0]?.time ?? 0;
-    return { decisions, messages: outputs, dead, since, judged, from, sequence: this.inputSequence, taken };
+    const sequence = this.inputSequence;
+    return { decisions, messages: outputs, dead, since, judged, from, sequence, taken, snapshot };
   }
 
   /** Reads an input; a reader that throws has a defect, and the message is put aside with what it said. */
@@ -421,7 +443,7 @@ export class ClusterLeader {
     }
   }
 
-  private async append({ decisions, from, messages, sequence }: Segment): Promise<void> {
+  private async append({ decisions, from, messages, sequence, snapshot }: Segment): Promise<void> {
     const { log } = this.options;
     this.appends++;
     await this.persistently(`appending to the log of '${this.cluster}'`, () =>
@@ -435,6 +457,7 @@ export class ClusterLeader {
     while (this.durableWaiters[0] !== undefined && this.durableWaiters[0].position <= this.durable) {
       this.durableWaiters.shift()?.resolve();
     }
+    if (snapshot !== undefined) this.saveSnapshot(snapshot);
     this.keepUp(sequence);
   }
 
@@ -491,29 +514,48 @@ export class ClusterLeader {
     if (!due && now - this.purgedAt < PURGE_EVERY) return;
     this.purgedAt = now;
     const { position } = this.state;
-    if (due) this.snapshotAt = { position, time: now };
-    const snapshot = due ? this.takeSnapshot() : undefined;
-    this.upkeep = this.upkeep
-      .then(async () => {
-        await this.untilDurable(position);
-        if (snapshot !== undefined) await this.options.log.saveSnapshot(this.cluster, snapshot);
-        // The last input that was taken stays, so that the next leader can see that VF_IN is the one it was.
-        await this.options.broker.input.purge(this.cluster, sequence);
-      })
-      .catch((error: unknown) => {
-        this.options.logger.warn(`upkeep of '${this.cluster}' did not work; it is tried again`, { error });
-      });
+    if (due) this.takeSnapshot(now);
+    this.inBackground(async () => {
+      await this.untilDurable(position);
+      // The last input that was taken stays, so that the next leader can see that VF_IN is the one it was.
+      await this.options.broker.input.purge(this.cluster, sequence);
+    });
   }
 
-  private takeSnapshot() {
+  /**
+   * Takes the first one in the middle of a batch, so that what comes next names it: there may be no further one. Not
+   * before this leader has decided something: who asks first has waited already.
+   */
+  private takeFirstSnapshot(): void {
+    if (!this.tookNone || this.appends === 0) return;
+    if (this.state.position - this.snapshotAt.position < FIRST_SNAPSHOT_EVENTS) return;
+    this.takeSnapshot(this.options.clock.now());
+  }
+
+  /**
+   * Takes a snapshot of the state as it is, to be named by the next record of the log, whenever that comes. Only what the
+   * chain names is believed, so it is not saved before.
+   */
+  private takeSnapshot(now: number): void {
     const { position, hash } = this.head;
-    return { position, hash, version: STATE_VERSION, state: dumpState(this.state) };
+    const snapshot = { position, hash, version: STATE_VERSION, state: dumpState(this.state) };
+    this.taken = { snapshot, mark: markOf(snapshot) };
+    this.snapshotAt = { position, time: now };
+    this.tookNone = false;
   }
 
-  private async saveSnapshot(): Promise<void> {
-    await this.untilDurable(this.state.position);
-    await this.options.log.saveSnapshot(this.cluster, this.takeSnapshot());
-    await this.options.broker.input.purge(this.cluster, this.inputSequence);
+  /** Saves a snapshot once the record that names it is durable. */
+  private saveSnapshot(snapshot: Snapshot): void {
+    this.inBackground(async () => {
+      await this.options.log.saveSnapshot(this.cluster, snapshot);
+      this.kept = snapshot.position;
+    });
+  }
+
+  private inBackground(work: () => Promise<void>): void {
+    this.upkeep = this.upkeep.then(work).catch((error: unknown) => {
+      this.options.logger.warn(`upkeep of '${this.cluster}' did not work; it is tried again`, { error });
+    });
   }
 
   /**

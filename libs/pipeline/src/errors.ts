@@ -4,10 +4,12 @@
  * - `LOG_BEHIND`: the log is shorter than what was relayed from it.
  * - `LOG_DIFFERS`: the log and `VF_OUT_<cluster>` tell different histories.
  * - `OTHER_LOG`: the log is not the one that this NATS, or the allocator that leads the cluster, works with.
+ * - `UNKNOWN_VERSION`: an event of a newer schema or decider, or of none that is known.
  * - `TWO_HOLDERS`: the log hands one VF out twice (EX-1).
  * - `DEPOSED`: another allocator writes to the cluster; load again.
  */
-export type PipelineErrorCode = 'LOG_BEHIND' | 'LOG_DIFFERS' | 'OTHER_LOG' | 'TWO_HOLDERS' | 'DEPOSED';
+export type PipelineErrorCode =
+  'LOG_BEHIND' | 'LOG_DIFFERS' | 'OTHER_LOG' | 'UNKNOWN_VERSION' | 'TWO_HOLDERS' | 'DEPOSED';
 
 /** An error of the pipeline. The message says what, why and what to do. */
 export class PipelineError extends Error {

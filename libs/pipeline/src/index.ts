@@ -13,3 +13,4 @@ export { silentLogger, type Logger } from './logger.js';
 export { hesitation, nextMove, type Move } from './spread.js';
 export { Standby, type StandbyOptions, type StandbyStatus } from './standby.js';
 export { messageOf, placedEvent, sealDecision, type SealedDecision } from './seal.js';
+export { isNamedBy, markOf } from './snapshot-mark.js';

@@ -1,12 +1,26 @@
+import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MemoryBrokerServer, type MemoryBroker, type OutputMessage } from '#broker';
 import { dumpState, type Inputs, type InputType } from '#domain';
-import { emptyHead, LogError, MemoryLog, sealRecord, verifyStream, type StoredRecord } from '#log';
+import {
+  canonicalJson,
+  emptyHead,
+  LogError,
+  MemoryLog,
+  sealRecord,
+  verifyStream,
+  type EventBody,
+  type EventLog,
+  type Snapshot,
+  type StoredRecord,
+} from '#log';
 import { INPUT_CATALOG, inputSubject, type OutgoingEvent } from '#wire';
 import {
   Allocator,
   ClusterLeader,
+  isNamedBy,
   loadState,
+  markOf,
   silentLogger,
   type AllocatorOptions,
   type Clock,
@@ -66,6 +80,12 @@ function sealedAnew(
     head = { position: record.position, hash: record.hash };
     return record;
   });
+}
+
+async function read(log: EventLog, cluster: string): Promise<StoredRecord[]> {
+  const all: StoredRecord[] = [];
+  for await (const records of log.read(cluster, 1)) all.push(...records);
+  return all;
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -610,9 +630,12 @@ describe('the pipeline over memory ports', () => {
       'all decided',
       () => world.types().filter((type) => type === 'VmStopped').length === 600,
     );
+    await snapshotTaken();
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('one more', () => world.types().length === 2404);
     await world.stop();
     const [snapshot] = await world.log.snapshots(CLUSTER);
-    expect(snapshot?.position).toBe(2401);
+    expect(snapshot?.position).toBe(2402);
 
     const options = { rememberedInputs: 1000, logger: silentLogger };
     const fromSnapshot = await loadState(world.log, CLUSTER, options);
@@ -621,31 +644,238 @@ describe('the pipeline over memory ports', () => {
       for (const record of records) await bare.append(CLUSTER, record.position - 1, [[record]]);
     }
     const replayed = await loadState(bare, CLUSTER, options);
-    expect([fromSnapshot.snapshot, replayed.snapshot]).toEqual([2401, 0]);
+    expect([fromSnapshot.snapshot, replayed.snapshot]).toEqual([2402, 0]);
     expect(JSON.parse(dumpState(fromSnapshot.state))).toEqual(JSON.parse(dumpState(replayed.state)));
   });
 
-  it('a snapshot that does not belong to the log is left out', async () => {
+  /** Brings it about that a snapshot is taken, and named by the log. */
+  async function snapshotTaken(): Promise<void> {
+    const before = (await world.log.snapshots(CLUSTER)).length;
+    world.clock.jump(301_000);
+    await world.publish('VmStopped', { vmId: 'vm-snapshot' });
+    await world.until('it is decided', () => world.types().at(-1) === 'InputIgnored');
+    await world.publish('VmStopped', { vmId: 'vm-names-it' });
+    await world.until(
+      'a snapshot',
+      async () => (await world.log.snapshots(CLUSTER)).length === Math.min(2, before + 1),
+    );
+  }
+
+  /** A host with a VF, which vm-1 holds; then a snapshot that the log names. */
+  async function withSnapshot(): Promise<Snapshot> {
     await begin();
     await started(world.allocator());
     await world.publish('HostReported', report(1));
-    await world.until('registered', () => world.types().length === 1);
-    const honest = await loadState(world.log, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
-    const head = await world.log.head(CLUSTER);
-    for (const lie of [
-      { hash: 'a'.repeat(64) },
-      { version: 'of tomorrow' },
-      { state: '{"not":"a state"}' },
-    ]) {
-      await world.log.saveSnapshot(CLUSTER, {
-        ...head,
-        version: '1',
-        state: dumpState(honest.state),
-        ...lie,
-      });
-      const loaded = await loadState(world.log, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
-      expect([loaded.snapshot, loaded.head]).toEqual([0, head]);
+    await world.publish('VmStartRequested', start('vm-1'));
+    await world.until('accepted', () => world.types().includes('VmStartAccepted'));
+    await snapshotTaken();
+    await world.stop();
+    const [snapshot] = await world.log.snapshots(CLUSTER);
+    return snapshot as Snapshot;
+  }
+
+  const load = (warn?: (message: string) => void) =>
+    loadState(world.log, CLUSTER, {
+      rememberedInputs: 10,
+      logger: { ...silentLogger, ...(warn && { warn }) },
+    });
+
+  it('the record behind a snapshot names it, and the event that goes out does not', async () => {
+    const snapshot = await withSnapshot();
+    const bodies: EventBody[] = [];
+    for await (const records of world.log.read(CLUSTER, 1))
+      bodies.push(...records.map(({ body }) => JSON.parse(body) as EventBody));
+    const named = bodies.filter((body) => body.snapshot !== undefined);
+    expect(named).toEqual([
+      expect.objectContaining({
+        position: snapshot.position + 1,
+        snapshot: {
+          digest: createHash('sha256').update(snapshot.state).digest('hex'),
+          version: snapshot.version,
+        },
+      }),
+    ]);
+    // The form that the hash is over is canonical with it too.
+    for await (const records of world.log.read(CLUSTER, 1))
+      for (const { body } of records) expect(body).toBe(canonicalJson(JSON.parse(body)));
+    expect(JSON.stringify(world.out())).not.toContain('digest');
+    expect((await load()).snapshot).toBe(snapshot.position);
+  });
+
+  /** The one VF, held by vm-1, made free. */
+  const freed = (state: string): string => {
+    const dump = JSON.parse(state) as { vms: { nics: { held?: object }[] }[] };
+    for (const vm of dump.vms) for (const nic of vm.nics) delete nic.held;
+    return JSON.stringify(dump);
+  };
+
+  it.each<[string, (snapshot: Snapshot) => Partial<Snapshot>]>([
+    ['in which a held VF was made free', ({ state }) => ({ state: freed(state) })],
+    ['with one more space', ({ state }) => ({ state: `${state} ` })],
+    ['with another hash', () => ({ hash: 'a'.repeat(64) })],
+    ['of another version', () => ({ version: 'of tomorrow' })],
+    ['that is no state', () => ({ state: '{"not":"a state"}' })],
+    ['that says an earlier position', ({ position }) => ({ position: position - 1 })],
+    ['that says a later position', ({ position }) => ({ position: position + 1 })],
+    ['that says a position behind the end', ({ position }) => ({ position: position + 100 })],
+    ['that says position 0', () => ({ position: 0 })],
+    ['that says no position', () => ({ position: Number.NaN })],
+  ])('a snapshot %s is not believed', async (_, lie) => {
+    const honest = await withSnapshot();
+    const truth = await load();
+    await world.log.saveSnapshot(CLUSTER, { ...honest, ...lie(honest) });
+    // The one before it is the honest one, and is used.
+    const beside = await load();
+    expect(JSON.parse(dumpState(beside.state))).toEqual(JSON.parse(dumpState(truth.state)));
+    const bare = new MemoryLog();
+    for await (const records of world.log.read(CLUSTER, 1))
+      for (const record of records) await bare.append(CLUSTER, record.position - 1, [[record]]);
+    await bare.saveSnapshot(CLUSTER, { ...honest, ...lie(honest) });
+    const loaded = await loadState(bare, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
+    expect([loaded.snapshot, loaded.head]).toEqual([0, truth.head]);
+    expect(JSON.parse(dumpState(loaded.state))).toEqual(JSON.parse(dumpState(truth.state)));
+  });
+
+  it('a snapshot of another version is not used, although the log names it', async () => {
+    const honest = await withSnapshot();
+    const older = new MemoryLog();
+    const anew = sealedAnew(
+      await read(world.log, CLUSTER),
+      (body) => body.replace(`"version":"${honest.version}"}`, '"version":"3"}'),
+      CLUSTER,
+    );
+    for (const record of anew) await older.append(CLUSTER, record.position - 1, [[record]]);
+    const { hash } = anew[honest.position - 1] as StoredRecord;
+    const snapshot = { ...honest, hash, version: '3' };
+    await older.saveSnapshot(CLUSTER, snapshot);
+    expect(isNamedBy(snapshot, anew[honest.position])).toBe(true);
+    const loaded = await loadState(older, CLUSTER, { rememberedInputs: 10, logger: silentLogger });
+    expect(loaded.snapshot).toBe(0);
+  });
+
+  it('a snapshot that another log names, or a record that was moved, is not believed, and it is said', async () => {
+    const honest = await withSnapshot();
+    const said: string[] = [];
+    const forged = { ...honest, state: freed(honest.state) };
+    const { digest } = markOf(honest);
+    // Whoever edits the log too has to make every hash behind it anew, and VF_OUT knows the old ones.
+    world.log.tamper(CLUSTER, (records) =>
+      records.map((record) => ({ ...record, body: record.body.replace(digest, markOf(forged).digest) })),
+    );
+    await world.log.saveSnapshot(CLUSTER, forged);
+    await expect(load((message) => void said.push(message))).rejects.toMatchObject({ code: 'CORRUPT' });
+    world.log.tamper(CLUSTER, (records) =>
+      records.map((record) => ({ ...record, body: record.body.replace(markOf(forged).digest, digest) })),
+    );
+    await world.log.saveSnapshot(CLUSTER, forged);
+    expect((await load((message) => void said.push(message))).snapshot).toBe(0);
+    expect(said).toContainEqual(
+      expect.stringMatching(
+        /^the snapshot of 'default' at \d+ is not believed, for the log does not name it/,
+      ),
+    );
+  });
+
+  it.each<[string, (body: string) => string, RegExp]>([
+    [
+      'a newer schema',
+      (body) => body.replace(/"schema":1/, '"schema":2'),
+      /has schema 2, which this version/,
+    ],
+    ['no schema', (body) => body.replace(/"schema":1,/, ''), /has schema \(none\)/],
+    ['a schema that is none', (body) => body.replace(/"schema":1/, '"schema":"1"'), /has schema 1, which/],
+    ['schema 0', (body) => body.replace(/"schema":1/, '"schema":0'), /has schema 0/],
+    ['a schema with a fraction', (body) => body.replace(/"schema":1/, '"schema":1.5'), /has schema 1.5/],
+    [
+      'a newer decider',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":"99"'),
+      /by version 99 of the decider/,
+    ],
+    [
+      'a decider that is a number',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":1'),
+      /by version 1 of/,
+    ],
+    [
+      'a decider that is none',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":"next"'),
+      /by version next of/,
+    ],
+    [
+      'a decider with a zero before',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":"04"'),
+      /by version 04 of/,
+    ],
+    [
+      'an object as decider',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":{"a":1}'),
+      /by version {"a":1} of/,
+    ],
+    [
+      'both',
+      (body) => body.replace(/"decider":"\d+"/, '"decider":"5"').replace(/"schema":1/, '"schema":7'),
+      /event 2, a '\w+', has schema 7 and was decided by version 5 of the decider, which this version does not know \(schemas up to 1, deciders up to 4\): run a newer version$/,
+    ],
+  ])('an event of %s is not led, also where it would replay', async (_, change, sentence) => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.publish('VmStopped', { vmId: 'vm-1' });
+    await world.until('decided', () => world.types().length === 2);
+    await world.stop();
+    const strange = new MemoryLog();
+    let at = 0;
+    for await (const records of world.log.read(CLUSTER, 1)) {
+      const anew = sealedAnew(records, (body) => (++at === 2 ? change(body) : body), CLUSTER);
+      for (const record of anew) await strange.append(CLUSTER, record.position - 1, [[record]]);
     }
+    expect(await verifyStream(strange, CLUSTER)).toMatchObject({ ok: true, events: 2 });
+    const next = new World();
+    await next.prepare();
+    world = next;
+    const allocator = next.allocator({ log: strange });
+    await expect(allocator.start()).rejects.toThrow(sentence);
+    expect(allocator.status.get(CLUSTER)).toMatchObject({ role: 'failed', final: true });
+    expect(next.out()).toEqual([]);
+  });
+
+  it('an event of an older decider is led', async () => {
+    await begin();
+    await started(world.allocator());
+    await world.publish('HostReported', report(1));
+    await world.until('decided', () => world.types().length === 1);
+    await world.stop();
+    const older = new MemoryLog();
+    for await (const records of world.log.read(CLUSTER, 1)) {
+      const anew = sealedAnew(records, (body) => body.replace(/"decider":"\d+"/, '"decider":"1"'), CLUSTER);
+      for (const record of anew) await older.append(CLUSTER, record.position - 1, [[record]]);
+    }
+    expect(
+      (await loadState(older, CLUSTER, { rememberedInputs: 10, logger: silentLogger })).head.position,
+    ).toBe(1);
+  });
+
+  it('a standby that comes upon an event of a newer decider does not go on', async () => {
+    await begin();
+    const leading = world.allocator();
+    await started(leading);
+    const standing = world.allocator();
+    await started(standing);
+    await world.publish('HostReported', report(1));
+    await world.until('decided', () => world.types().length === 1);
+    await leading.stop();
+    await world.until('it leads', () => standing.status.get(CLUSTER)?.role === 'leader');
+    // A newer version takes over elsewhere, and decides.
+    const head = await world.log.head(CLUSTER);
+    const [first] = (await read(world.log, CLUSTER)) as [StoredRecord];
+    const body = first.body
+      .replace('"position":1', `"position":${head.position + 1}`)
+      .replace(/"decider":"\d+"/, '"decider":"5"');
+    await world.log.append(CLUSTER, head.position, [[sealRecord(head, body)]]);
+    await world.until('it says so', () => {
+      const status = standing.status.get(CLUSTER);
+      return status?.role === 'failed' && status.final && /by version 5 of the decider/.test(status.message);
+    });
   });
 
   it('a chain that does not hold is not led', async () => {
@@ -742,10 +972,19 @@ describe('the pipeline over memory ports', () => {
     const letThirdGo = log.holdAppends();
     await world.until('the second is out', () => world.out().length === 2);
     for (let round = 0; round < 20; round++) await turn();
-    expect(await log.snapshots(CLUSTER)).toEqual([]);
     letThirdGo();
+    await world.until('the third is out', () => world.out().length === 3);
+    const head = await log.head(CLUSTER);
+    // Nothing names it yet.
+    expect(await log.snapshots(CLUSTER)).toEqual([]);
+    const letFourthGo = log.holdAppends();
+    await world.publish('VmStopped', { vmId: 'vm-4' });
+    await world.until('the fourth is decided', decided(4));
+    for (let round = 0; round < 20; round++) await turn();
+    expect(await log.snapshots(CLUSTER)).toEqual([]);
+    letFourthGo();
     await world.until('a snapshot', async () => (await log.snapshots(CLUSTER)).length === 1);
-    expect((await log.snapshots(CLUSTER))[0]).toMatchObject(await log.head(CLUSTER));
+    expect((await log.snapshots(CLUSTER))[0]).toMatchObject(head);
   });
 
   it('[OUT-3 acts] what an input says of its correlation and trace goes out with each event of its decision', async () => {

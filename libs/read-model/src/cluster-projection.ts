@@ -1,11 +1,17 @@
-import { evolve, hash53, hostFacts, pfFacts, type EventType, type PlacedEvent, type State } from '#domain';
+import {
+  evolve,
+  hash53,
+  hostFacts,
+  pfFacts,
+  unknownVersion,
+  type EventType,
+  type PlacedEvent,
+  type State,
+} from '#domain';
 import type { EventBody, Head } from '#log';
 import { PendingRows, type Value } from './pending-rows.js';
 import { PROJECTIONS } from './projections.js';
 import { ownState, Touched, vfsOf, type Pf, type Vm } from './touched.js';
-
-/** Schemas of events that this version reads. */
-const KNOWN_SCHEMAS: ReadonlySet<number> = new Set([1]);
 
 /** What was last written of a VM: what is the same again is not written again. */
 interface LastOfVm {
@@ -305,16 +311,13 @@ export const positionOf = (allocationId: string): number =>
 
 /** @throws Error for an event, or a form of one, that this version does not know. */
 export function placed(body: EventBody): PlacedEvent {
-  const { position, type, data, time, cause, schema } = body;
+  const { position, type, data, time, cause, schema, decider } = body;
   if (!Object.hasOwn(PROJECTIONS, type)) {
     throw new Error(
       `event ${position} is a '${type}', which this version does not know: run a newer version`,
     );
   }
-  if (!KNOWN_SCHEMAS.has(schema)) {
-    throw new Error(
-      `event ${position}, a '${type}', has schema ${schema}, which this version does not know: run a newer version`,
-    );
-  }
+  const unknown = unknownVersion(position, type, schema, decider);
+  if (unknown !== undefined) throw new Error(unknown);
   return { position, type, data, at: Date.parse(time), cause } as PlacedEvent;
 }

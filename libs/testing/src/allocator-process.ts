@@ -235,6 +235,11 @@ export class AllocatorProcess {
         join: (instance, ready, signal) => inner.leases.join(instance, ready, signal),
         fleet: () => inner.leases.fleet(),
       },
+      heads: {
+        read: (cluster) => cross('heads.read', () => inner.heads.read(cluster)),
+        write: (cluster, text, revision) =>
+          cross('heads.write', () => inner.heads.write(cluster, text, revision)),
+      },
       get connected() {
         return isConnected();
       },

@@ -39,8 +39,10 @@ export interface Settings {
   readonly rememberedInputs: number;
   /** A JSON file with an operator's limits of hardware (PF-12). */
   readonly hardwareLimitsFile?: string;
-  /** A file with the private key that signs exports. */
+  /** A file with the private key that signs exports and heads. */
   readonly auditKey?: string;
+  /** Files with the public parts of keys that signed earlier. */
+  readonly earlierAuditKeys?: readonly string[];
 }
 
 /** A setting that makes no sense. The message names the variable and says what it takes. */
@@ -81,6 +83,7 @@ const VARIABLES = [
   'VF_REMEMBERED_INPUTS',
   'VF_HARDWARE_LIMITS',
   'VF_AUDIT_KEY',
+  'VF_AUDIT_EARLIER_KEYS',
 ] as const;
 
 type Variable = (typeof VARIABLES)[number];
@@ -155,6 +158,7 @@ export function readSettings(environment: Environment): Settings {
     outMaxAge: amount('VF_OUT_MAX_AGE', 30 * MILLIS.d, MILLIS, LEAST_AGE),
     logLevel: readLevel(text('VF_LOG_LEVEL')),
     auditKey: text('VF_AUDIT_KEY'),
+    earlierAuditKeys: readFiles('VF_AUDIT_EARLIER_KEYS', text('VF_AUDIT_EARLIER_KEYS')),
     rememberedInputs: whole('VF_REMEMBERED_INPUTS', 200_000, 1, 10_000_000),
     hardwareLimitsFile: text('VF_HARDWARE_LIMITS'),
   };
@@ -244,6 +248,13 @@ function readClusters(value = '*'): readonly string[] | undefined {
     }
   }
   return clusters;
+}
+
+function readFiles(variable: Variable, value: string | undefined): readonly string[] | undefined {
+  const files = value?.split(',').map((file) => file.trim());
+  if (files?.includes('') === true)
+    throw new SettingsError(variable, `'${value}' has a comma with no file beside it`);
+  return files;
 }
 
 function readLevel(value = 'info'): LogLevel {

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { dumpState, STATE_VERSION, step } from '#domain';
+import { step } from '#domain';
 import { SqliteLog } from '#log';
 import { loadState, silentLogger } from '#pipeline';
 import { below, median, type Benchmark } from '../benchmark.js';
-import { CLUSTER, hostReport, STREAM, writeLog } from '../long-log.js';
+import { addSnapshot, CLUSTER, hostReport, STREAM, writeLog } from '../long-log.js';
 import { inDirectory, runApart } from '../programs.js';
 
 const EVENTS = 1_000_000;
@@ -40,13 +40,12 @@ export default {
     const starts = await inDirectory(async (directory) => {
       const path = join(directory, 'events.db');
       const log = await SqliteLog.open(path);
-      const { state, head } = await writeLog(log, EVENTS * scale);
-      await log.saveSnapshot(CLUSTER, { ...head, version: STATE_VERSION, state: dumpState(state) });
+      const { position } = await addSnapshot(log, await writeLog(log, EVENTS * scale));
       await log.close();
       const found: StartUp[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         const start = await runApart<StartUp>(file, [path]);
-        if (start.snapshot !== head.position) throw new Error('the snapshot was not used');
+        if (start.snapshot !== position) throw new Error('the snapshot was not used');
         found.push(start);
       }
       return found;

@@ -15,11 +15,13 @@ interface Verification {
   readonly firstBad?: { readonly position: string; readonly message?: string };
   readonly checks: {
     readonly chain: Check;
+    readonly versions: Check;
     readonly states: Check & {
-      readonly checked: readonly { what: string; position: string; same: boolean }[];
+      readonly checked: readonly { what: string; position: string; same: boolean; named?: false }[];
     };
     readonly output: Check;
     readonly signedHead: Check;
+    readonly readSide: Check;
   };
 }
 
@@ -27,23 +29,30 @@ interface Check {
   readonly ok: boolean;
   /** What was compared; without it there was nothing to compare with. */
   readonly position?: string;
+  /** What there is to say of it. */
+  readonly message?: string;
 }
 
 const goodOrNot = ({ ok }: Check): string => (ok ? 'good' : 'NOT good');
-const upTo = (check: Check): string =>
-  check.ok && check.position === undefined
-    ? 'there is none'
-    : `${goodOrNot(check)}${check.position === undefined ? '' : `, up to position ${check.position}`}`;
+const upTo = (check: Check): string => {
+  if (check.ok && check.position === undefined) return check.message ?? 'there is none';
+  const end = check.position === undefined ? '' : `, up to position ${check.position}`;
+  return `${goodOrNot(check)}${end}${check.message === undefined ? '' : ` (${check.message})`}`;
+};
 
-function checkLines({ chain, states, output, signedHead }: Verification['checks']): readonly string[] {
+function checkLines(checks: Verification['checks']): readonly string[] {
+  const { chain, versions, states, output, signedHead, readSide } = checks;
   const compared = states.checked.map(
-    ({ what, position, same }) => `${what} at ${position}${same ? '' : ' DIFFERS'}`,
+    ({ what, position, same, named }) =>
+      `${what} at ${position}${same ? '' : ' DIFFERS'}${named === false ? ', which the log does not name' : ''}`,
   );
   return [
     `  hash chain: ${goodOrNot(chain)}`,
-    `  replay against the states in use: ${chain.ok ? goodOrNot(states) : 'not tried'}${compared.length === 0 ? '' : ` (${compared.join(', ')})`}`,
+    `  versions of the events: ${versions.ok ? 'known' : 'NOT known'}`,
+    `  replay against the states in use: ${chain.ok && versions.ok ? goodOrNot(states) : 'not tried'}${compared.length === 0 ? '' : ` (${compared.join(', ')})`}`,
     `  VF_OUT: ${upTo(output)}`,
     `  last signed head: ${upTo(signedHead)}`,
+    `  read side: ${readSide.message ?? goodOrNot(readSide)}`,
   ];
 }
 
