@@ -361,6 +361,8 @@ describe('what cannot be taken goes to VF_DEAD, byte for byte, with a reason', (
   });
 
   test('none of it has left an event, or polluted anything', async () => {
+    // The marker was heard of by the first event of its decision.
+    await out.first('its outcome', ({ type }) => type === 'VmStartAccepted');
     expect(out.events.map(({ event: { type } }) => type)).toEqual([
       'HostRegistered',
       'VfAllocated',

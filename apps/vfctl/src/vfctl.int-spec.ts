@@ -594,7 +594,11 @@ describe('events', () => {
 
 describe('dead', () => {
   test('letters are listed, shown, and sent again', async () => {
-    expect((await vfctl('dead ls')).out).toBe('There is none.\n');
+    expect((await vfctl('--cluster none dead ls')).out).toBe('There is none.\n');
+    // What was asked above under an id that had been used (EX-6).
+    const [, reused, ...others] = (await vfctl('dead ls')).out.trimEnd().split('\n');
+    expect(reused).toMatch(/^1 .* the id start-vm-2 was used before with other content/);
+    expect(others).toEqual([]);
     const broker = await connectNats({ url: standalone.ready.nats });
     const subject = 'vf.in.default.vm.vm-1.VmStopped';
     await broker.input.publish(subject, Buffer.from('{"no event":\u001b[31m'));
@@ -604,28 +608,30 @@ describe('dead', () => {
     const [, ...rows] = (await vfctl('dead ls')).out.trimEnd().split('\n');
     expect(rows).toEqual([
       expect.stringMatching(
-        /^2 .* default +vf\.in\.default\.vm\.vm-1\.VmStopped +the payload is not a JSON object$/,
+        /^3 .* default +vf\.in\.default\.vm\.vm-1\.VmStopped +the payload is not a JSON object$/,
       ),
-      expect.stringMatching(/^1 .* the payload is not JSON/),
+      expect.stringMatching(/^2 .* the payload is not JSON/),
+      reused,
     ]);
-    const shown = (await vfctl('dead show 1')).out;
+    const shown = (await vfctl('dead show 2')).out;
     expect(shown).toContain('reason:  the payload is not JSON');
     expect(shown).not.toContain('\u001b');
-    expect((await vfctl('dead show 1 --raw')).out).toBe('{"no event":\u001b[31m');
+    expect((await vfctl('dead show 2 --raw')).out).toBe('{"no event":\u001b[31m');
     expect((await vfctl('dead show 9')).code).toBe(4);
     expect(
       (JSON.parse((await vfctl('dead ls --json')).out) as { time: string }[]).map(({ time }) => time),
     ).toEqual([
       expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     ]);
-    expect((await vfctl('dead retry 2')).code).toBe(8);
-    expect(await vfctl('dead retry 2 --yes')).toMatchObject({
+    expect((await vfctl('dead retry 3')).code).toBe(8);
+    expect(await vfctl('dead retry 3 --yes')).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^Published once more: \d+ in VF_IN/),
     });
     // It is put aside again, because it cannot be read now either.
-    while (!(await vfctl('dead ls')).out.includes('\n3 ')) await client.ask('VmRebooted', { vmId: 'vm-1' });
+    while (!(await vfctl('dead ls')).out.includes('\n4 ')) await client.ask('VmRebooted', { vmId: 'vm-1' });
   });
 });
 
