@@ -24,11 +24,11 @@ export const JETSTREAM_LOG: readonly Mutant[] = [
     replace: 'if (sequence < this.#at + 1) return',
   },
   {
-    name: 'jetstream-status-of-a-stranger-believed',
-    breaks: "a stored message's own headers are no answer of the server",
+    name: 'jetstream-sequence-of-a-stranger-believed',
+    breaks: "a stored message's own headers are not the server's",
     file: 'libs/log/src/jetstream/js-connection.ts',
-    find: 'if (Number.isSafeInteger(sequence)) return {',
-    replace: 'if (Number.isSafeInteger(sequence) && (headers?.code ?? 0) === 0) return {',
+    find: "headers?.last('Nats-Sequence')",
+    replace: "headers?.get('Nats-Sequence')",
   },
   {
     name: 'jetstream-append-outrun-for-ever',

@@ -318,7 +318,7 @@ function directMessage(message: Msg, expected: number): NeighbouringMessage | Er
   try {
     const { headers } = message;
     const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
-    // Before any status: a message is stored with its headers, and a stranger's may begin with a status of its own.
+    // The last of a name is the server's: a stranger's message may bring the same ones before it.
     const said = headers?.last('Nats-Expected-Last-Sequence');
     if (Number.isSafeInteger(sequence)) return { sequence, data, ...(said && { expected: Number(said) }) };
     const code = headers?.code ?? 0;
