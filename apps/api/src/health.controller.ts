@@ -36,6 +36,8 @@ export class HealthController {
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',
       clusters: Object.fromEntries(asked),
+      // What is of no cluster stays in VF_IN meanwhile, and every cluster is served.
+      ...(allocator.trouble !== undefined && { trouble: allocator.trouble }),
       // The write side serves without it: here is why a query has no answer.
       readSide: Object.fromEntries(readModel.status),
       memory: { rss, heapUsed },

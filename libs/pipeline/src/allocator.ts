@@ -1,10 +1,18 @@
-import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
+import {
+  BrokerError,
+  type Broker,
+  type DeadLetter,
+  type InputFollower,
+  type InputMessage,
+  type Lease,
+} from '#broker';
 import type { HardwareLimit, State } from '#domain';
 import { LogError, SaidTrouble, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
-import { PipelineError } from './errors.js';
+import { deadLetter } from './dead-lettering.js';
+import { PipelineError, sentenceOf } from './errors.js';
 import type { Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { persist } from './retry.js';
@@ -95,6 +103,7 @@ export class Allocator {
   private usesDefault = false;
   private watcher: { close(): Promise<void> } | undefined;
   private orphans: Promise<void> = Promise.resolve();
+  private orphanTrouble: string | undefined;
   private spreading: Promise<void> = Promise.resolve();
   private readonly changed = new Set<() => void>();
 
@@ -154,6 +163,11 @@ export class Allocator {
   /** Under which name others know it. */
   get instance(): string {
     return this.options.instance;
+  }
+
+  /** What keeps messages that belong to no cluster in `VF_IN`; no cluster is the worse for it. */
+  get trouble(): string | undefined {
+    return this.orphanTrouble;
   }
 
   /** How each known cluster stands. */
@@ -236,9 +250,10 @@ export class Allocator {
     const { broker, logger } = this.options;
     const { signal } = this.stopping;
     this.orphans = this.orphans
-      .then(() =>
-        persist(
-          'dead-lettering what belongs to no cluster',
+      .then(async () => {
+        let letter: DeadLetter | undefined;
+        await persist(
+          'reading what belongs to no cluster',
           async () => {
             const message = await broker.input.get(sequence);
             if (message === undefined) return;
@@ -246,19 +261,21 @@ export class Allocator {
             const { subject, headers, payload } = message;
             const read = readInput(message);
             const eventId = isReadable(read) ? read.input.id : read.eventId;
-            const letter = { stream, sequence, subject, reason, eventId, headers, payload };
-            try {
-              await broker.dead.publish(cluster, [letter]);
-            } catch (error) {
-              // The stream itself may have been deleted.
-              if (broker.connected) await broker.prepare().catch(() => undefined);
-              throw error;
-            }
-            await broker.input.remove(sequence);
+            letter = { stream, sequence, subject, reason, eventId, headers, payload };
           },
           { ...this.options, signal },
-        ),
-      )
+        );
+        if (letter === undefined) return;
+        const onTrouble = (trouble: string | undefined): void => {
+          this.orphanTrouble = trouble;
+        };
+        const how = { ...this.options, signal, onTrouble };
+        await deadLetter(broker, 'dead-lettering what belongs to no cluster', cluster, [letter], how);
+        await persist('taking what belongs to no cluster out of VF_IN', () => broker.input.remove(sequence), {
+          ...this.options,
+          signal,
+        });
+      })
       .catch((error: unknown) => {
         if (!signal.aborted)
           logger.error(`message ${sequence} of VF_IN could not be dead-lettered`, { error });
@@ -296,7 +313,7 @@ export class Allocator {
 
   /** Why a cluster is not led. What takes its history away is why, whatever came of it. */
   private async reasonOf(name: string, error: unknown, final: boolean): Promise<string> {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = sentenceOf(error);
     if (!final) return message;
     const cut = await this.options.log.incomplete(name).catch(() => undefined);
     return cut ?? message;

@@ -14,13 +14,14 @@ import {
 import { isTransient, LogError, type EventLog, type Head, type StoredDecision } from '#log';
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
-import { PipelineError } from './errors.js';
+import { deadLetter } from './dead-lettering.js';
+import { PipelineError, sentenceOf } from './errors.js';
 import { HistoryWatch } from './history.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { resumeAfter, verifyOutput } from './positions.js';
 import { Relay } from './relay.js';
-import { persist } from './retry.js';
+import { persist, type Persistence } from './retry.js';
 import { sealDecision } from './seal.js';
 
 /**
@@ -330,7 +331,7 @@ export class ClusterLeader {
       this.options.logger.error(`a defect: message ${message.sequence} of VF_IN could not be read`, {
         error,
       });
-      return { problem: `a defect in the scheduler, please report it: ${textOf(error)}` };
+      return { problem: `a defect in the scheduler, please report it: ${sentenceOf(error)}` };
     }
   }
 
@@ -346,7 +347,7 @@ export class ClusterLeader {
     } catch (error) {
       if (this.state.position !== position || this.state.lastCause?.id === input.id) throw error;
       this.options.logger.error(`a defect: input ${input.id} could not be decided`, { error });
-      const why = `a defect in the scheduler, please report it: ${textOf(error)}`;
+      const why = `a defect in the scheduler, please report it: ${sentenceOf(error)}`;
       dead.push(this.deadLetter(message, why, input.id));
       return [];
     }
@@ -362,8 +363,9 @@ export class ClusterLeader {
     await this.inFlight;
     this.failing.signal.throwIfAborted();
     if (segment.dead.length > 0) {
+      const { broker } = this.options;
       await this.guard(() =>
-        this.persistently(`dead-lettering for '${this.cluster}'`, () => this.deadLetterAll(segment.dead)),
+        deadLetter(broker, 'dead-lettering', this.cluster, segment.dead, this.persistence),
       );
     }
     if (segment.decisions.length > 0) {
@@ -371,17 +373,6 @@ export class ClusterLeader {
       return;
     }
     this.keepUp(segment.sequence);
-  }
-
-  private async deadLetterAll(letters: readonly DeadLetter[]): Promise<void> {
-    const { broker } = this.options;
-    try {
-      await broker.dead.publish(this.cluster, letters);
-    } catch (error) {
-      // The stream itself may have been deleted.
-      if (broker.connected) await broker.prepare().catch(() => undefined);
-      throw error;
-    }
   }
 
   private async append({ decisions, from, messages, sequence }: Segment): Promise<void> {
@@ -399,10 +390,14 @@ export class ClusterLeader {
   }
 
   private persistently<T>(what: string, call: () => Promise<T>): Promise<T> {
+    return persist(what, call, this.persistence);
+  }
+
+  private get persistence(): Persistence {
     const onTrouble = (trouble: string | undefined): void => {
       this.trouble = trouble;
     };
-    return persist(what, call, { ...this.options, signal: this.failing.signal, onTrouble });
+    return { ...this.options, signal: this.failing.signal, onTrouble };
   }
 
   /** Runs a step; its failure is the leader's. */
@@ -547,5 +542,3 @@ export class ClusterLeader {
     }
   }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
