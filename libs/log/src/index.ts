@@ -1,6 +1,7 @@
 export * from './canonical-json.js';
 export * from './chain.js';
 export * from './copy.js';
+export * from './deadline.js';
 export * from './errors.js';
 export * from './event-log.js';
 export {
