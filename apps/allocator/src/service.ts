@@ -2,7 +2,14 @@ import { Module, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger as Pino } from 'pino';
-import { ApiModule, QueryResponder, refuseOtherHosts, type ApiParts } from '#api';
+import {
+  ApiModule,
+  checkBody,
+  QueryResponder,
+  refuseOtherHosts,
+  refuseOtherSites,
+  type ApiParts,
+} from '#api';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
@@ -99,7 +106,10 @@ async function createApp(
     bodyParser: false,
   });
   app.use(refuseOtherHosts(httpHost, httpAllowedHosts));
-  app.useBodyParser('json', { limit: MAX_BODY, type: ['application/json', 'application/*+json'] });
+  app.use('/v1', refuseOtherSites);
+  // Nest's type keeps `verify` for its own use; without `rawBody` it has none, and hands this one on.
+  const parsing = { limit: MAX_BODY, type: ['application/json', 'application/*+json'], verify: checkBody };
+  app.useBodyParser('json', parsing);
   app.disable('x-powered-by');
   return app;
 }
