@@ -1,9 +1,10 @@
 import { createPublicKey } from 'node:crypto';
 import { STATE_VERSION } from '#domain';
 import { emptyHead, isSignedBy, LogError, type Head, type SignedHead } from '#log';
-import { recordAt } from '#read-model';
+import { Pace, recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
+import { dearQuestionsOf } from './dear-questions.js';
 import { QueryError } from './query-errors.js';
 import { lastSignedHead } from './signed-heads.js';
 
@@ -27,7 +28,9 @@ export function verify({ parts, cluster }: Asked): Promise<string> {
   }
   let check = running.get(cluster);
   if (check === undefined) {
-    check = verifyNow(parts, cluster).finally(() => running.delete(cluster));
+    check = dearQuestionsOf(parts)
+      .inTurn('verify', () => verifyNow(parts, cluster))
+      .finally(() => running.delete(cluster));
     running.set(cluster, check);
   }
   return check;
@@ -67,10 +70,12 @@ async function checkChain(
   cluster: string,
 ): Promise<{ head: Head; bad?: Bad }> {
   let head = emptyHead(cluster);
+  const pace = new Pace();
   try {
     for await (const records of log.read(cluster, 1, { inputs: false, verify: head })) {
       const last = records.at(-1);
       if (last !== undefined) head = { position: last.position, hash: last.hash };
+      await pace.rest();
     }
     return { head };
   } catch (error) {
