@@ -1,4 +1,3 @@
-import { Pace } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import { QueryError } from './query-errors.js';
 
@@ -16,6 +15,10 @@ export type DearKind = 'tables' | 'history' | 'states' | 'export' | 'verify';
 
 /** How long a question waits for its turn before it is `BUSY`, in milliseconds; less than a client waits for an answer. */
 const PATIENCE = 2000;
+/** What an answer has taken, so many times as long the next one waits: half of a thread is for other work. */
+const REST = 1;
+/** But no longer than this, in milliseconds. */
+const LONGEST_REST = 250;
 /** So many of a kind may wait: each holds a connection and what it asks. */
 const MOST_WAITING = 256;
 
@@ -75,18 +78,24 @@ export class DearQuestions {
     const own = this.#queueOf(kind);
     // Who is refused has waited as well: otherwise refusing those who ask again at once would be what costs.
     if (!begun && own.waiting >= MOST_WAITING) throw await late(kind);
-    if (!(await own.take(begun ? Infinity : PATIENCE))) throw busy(kind);
-    try {
-      if (kind === 'verify') return await answer();
-      if (!(await this.#all.take(begun ? Infinity : PATIENCE))) throw busy(kind);
-      const pace = new Pace();
-      try {
-        return await answer();
-      } finally {
-        void pace.rest().then(() => this.#all.give());
-      }
-    } finally {
+    const patience = begun ? Infinity : PATIENCE;
+    if (!(await own.take(patience))) throw busy(kind);
+    const all = kind === 'verify' ? undefined : this.#all;
+    if (all !== undefined && !(await all.take(patience))) {
       own.give();
+      throw busy(kind);
+    }
+    const from = performance.now();
+    try {
+      return await answer();
+    } finally {
+      // Who asked has the answer; it is the next one that waits.
+      const rest = Math.min((performance.now() - from) * REST, LONGEST_REST);
+      const next = setTimeout(() => {
+        all?.give();
+        own.give();
+      }, rest);
+      next.unref();
     }
   }
 

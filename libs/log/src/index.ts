@@ -15,6 +15,7 @@ export {
 export * from './jetstream/jetstream-log.js';
 export * from './kurrentdb/index.js';
 export * from './memory-log.js';
+export { stepBack } from './priority.js';
 export * from './record.js';
 export * from './said-trouble.js';
 export * from './sqlite-log.js';
