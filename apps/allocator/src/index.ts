@@ -4,3 +4,4 @@ export { createLog, logWarnings, nestLogger, pipelineLogger } from './logging.js
 export { openEventLog } from './parts.js';
 export { runProcess } from './run.js';
 export { startService, type Service } from './service.js';
+export { keepPrivate } from './private-files.js';

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { SettingsError } from '#wire';
+import { makePrivateFiles } from './private-files.js';
 
 /**
  * How far the old generation may grow before it is collected, in percent of what was alive. By itself V8 takes about
@@ -19,6 +20,7 @@ export async function runProcess(
     readonly died?: Promise<Error>;
   }>,
 ): Promise<void> {
+  makePrivateFiles();
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const asked = new AbortController();
   // Not `once`: Ctrl-C under npm comes twice, and the second must not end us in the middle of the drain.

@@ -1,5 +1,7 @@
 import { copyLogs } from './copy-logs.js';
 
+// A copy is nobody else's either.
+process.umask(0o077);
 try {
   await copyLogs(process.argv.slice(2), process.env, (line) => process.stdout.write(`${line}\n`));
 } catch (error) {

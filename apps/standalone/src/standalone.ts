@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLog, startService, type Service } from '#allocator';
+import { createLog, keepPrivate, startService, type Service } from '#allocator';
 import { endLeftBehindServer, findNatsServer, startNatsServer, type NatsServerProcess } from '#broker';
 import { SettingsError, type Settings } from '#wire';
 import { takeDataDirectory } from './data-directory.js';
@@ -42,6 +42,7 @@ export async function startStandalone(
   try {
     const directory = await takeDataDirectory(settings.dataDir);
     closers.push(async () => directory.release());
+    await keepPrivate(directory.path, (message) => log.warn(message));
     let { natsUrl } = settings;
     // A server that is not ours may go away and come back.
     let died = new Promise<Error>(() => undefined);
