@@ -10,6 +10,7 @@ import {
   refuseOtherSites,
   type ApiParts,
 } from '#api';
+import { withoutLogin } from '#broker';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
 import { BatchStrategy } from './batch-strategy.js';
@@ -79,7 +80,7 @@ export async function startService(
     closers.push(followClusters(allocator, readModel));
     asked.throwIfAborted();
     return {
-      ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },
+      ready: { ready: true, nats: withoutLogin(nats.url), http: await app.getUrl(), log: eventLog.name },
       stop: close,
     };
   } catch (error) {

@@ -8,3 +8,4 @@ export { toBrokerError } from './nats-errors.js';
 export * from './nats-follow-output.js';
 export * from './nats-read-dead-letters.js';
 export * from './nats-server.js';
+export { withoutLogin } from './nats-address.js';
