@@ -3,6 +3,7 @@
  * plants one after the other in a copy of the sources and runs the tests that are named.
  */
 import type { Mutant, MutantGroup } from './mutant.js';
+import { QUESTIONS_E2E, QUESTIONS_INT, QUESTIONS_SPEC } from './questions.js';
 
 const DECIDE: readonly Mutant[] = [
   {
@@ -820,5 +821,18 @@ export const GROUPS: readonly MutantGroup[] = [
     project: 'int',
     tests: ['libs/log/src/kurrentdb/kurrent-recovery'],
     mutants: KURRENTDB,
+  },
+  { name: 'questions, errors, time-outs', project: 'spec', tests: ['apps'], mutants: QUESTIONS_SPEC },
+  {
+    name: 'questions, with real servers',
+    project: 'int',
+    tests: ['apps/api/src/http-edge'],
+    mutants: QUESTIONS_INT,
+  },
+  {
+    name: 'questions, with real processes',
+    project: 'e2e',
+    tests: ['test/dead-letters'],
+    mutants: QUESTIONS_E2E,
   },
 ];
