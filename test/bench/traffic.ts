@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
+import { Deadline } from '#log';
 
 /** Publishes that may wait for their ack. */
 const WINDOW = 512;
@@ -167,9 +168,10 @@ export async function latenciesOf(
   load: { readonly startsPerSecond: number; readonly coldSeconds: number; readonly seconds: number },
 ): Promise<Latencies> {
   const took: number[] = [];
+  const { signal } = new Deadline((load.coldSeconds + load.seconds) * 1000);
   await offer(chain, {
     startsPerSecond: load.startsPerSecond,
-    signal: AbortSignal.timeout((load.coldSeconds + load.seconds) * 1000),
+    signal,
     onOutcome: (milliseconds) => took.push(milliseconds),
   });
   const cold = Math.round(load.startsPerSecond * load.coldSeconds);

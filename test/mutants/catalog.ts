@@ -7,6 +7,7 @@ import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
 import { CLOCKS, CLOCKS_OF_PROCESSES } from './clocks.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 import { PROOFS, SIGNED_HEADS, UNASKED } from './proofs.js';
+import { QUESTIONS_E2E, QUESTIONS_INT, QUESTIONS_SPEC } from './questions.js';
 
 const DECIDE: readonly Mutant[] = [
   {
@@ -849,4 +850,17 @@ export const GROUPS: readonly MutantGroup[] = [
   { name: 'proofs', project: 'spec', tests: ['libs/pipeline', 'libs/log'], mutants: PROOFS },
   { name: 'signed heads', project: 'int', tests: ['apps/api/src/signed-heads'], mutants: SIGNED_HEADS },
   { name: 'heads unasked', project: 'e2e', tests: ['test/proofs'], mutants: UNASKED },
+  { name: 'questions, errors, time-outs', project: 'spec', tests: ['apps'], mutants: QUESTIONS_SPEC },
+  {
+    name: 'questions, with real servers',
+    project: 'int',
+    tests: ['apps/api/src/http-edge'],
+    mutants: QUESTIONS_INT,
+  },
+  {
+    name: 'questions, with real processes',
+    project: 'e2e',
+    tests: ['test/dead-letters'],
+    mutants: QUESTIONS_E2E,
+  },
 ];

@@ -1,5 +1,6 @@
 import { expect } from '@jest/globals';
 import { setTimeout as wait } from 'node:timers/promises';
+import { Deadline } from '#log';
 import { hostReported, input, vmStart, type Input } from './inputs.js';
 import { Ledger } from './ledger.js';
 import { differences, type LogContents } from './log-file.js';
@@ -34,11 +35,14 @@ export interface Health {
 }
 
 export async function health(http: string): Promise<Health> {
+  const limit = new Deadline(1000);
   try {
-    const answer = await fetch(`${http}/health/ready`, { signal: AbortSignal.timeout(1000) });
+    const answer = await fetch(`${http}/health/ready`, { signal: limit.signal });
     return { ...((await answer.json()) as Omit<Health, 'status'>), status: answer.status };
   } catch {
     return { status: 0, instance: '', clusters: {}, memory: { rss: 0, heapUsed: 0 } };
+  } finally {
+    limit.end();
   }
 }
 

@@ -167,17 +167,22 @@ export class Programs {
    *
    * @param options.user number of the user to run as.
    * @param options.main another build of it, by its `main.js`.
+   * @param options.node arguments of Node's own.
    */
   async start(
     name: ProgramName,
     settings: Settings = {},
-    { user, main = PROGRAMS[name] }: { readonly user?: number; readonly main?: string } = {},
+    {
+      user,
+      main = PROGRAMS[name],
+      node = [],
+    }: { readonly user?: number; readonly main?: string; readonly node?: readonly string[] } = {},
   ): Promise<Program> {
     const environment: Record<string, string | undefined> = {};
     for (const [variable, value] of Object.entries(process.env)) {
       if (!variable.startsWith('VF_') && variable !== 'NODE_OPTIONS') environment[variable] = value;
     }
-    const child = spawn(process.execPath, [main], {
+    const child = spawn(process.execPath, [...node, main], {
       cwd: await this.#scratch,
       env: {
         ...environment,

@@ -39,11 +39,33 @@ export class BatchStrategy extends Server implements CustomTransportStrategy {
     return this.allocator as T;
   }
 
+  /**
+   * Hands a batch to its handler, and waits until it is decided.
+   *
+   * @throws what the decision threw, whatever a filter or an interceptor has made of it; otherwise what the handler
+   *   threw. A batch that no handler has decided must not be passed over: that is an error, too.
+   */
   private async dispatch(batch: InputBatch): Promise<void> {
     const handler = this.getHandlerByPattern(INPUT_BATCH);
     if (handler === null)
       throw new Error(`no handler for '${INPUT_BATCH}': is the InputController in a module?`);
-    const result: unknown = await handler(batch);
-    if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
+    let decided: Promise<void> | undefined;
+    const process = (): Promise<void> => {
+      decided ??= batch.process();
+      // It is awaited below, also where the handler does not.
+      decided.catch(() => undefined);
+      return decided;
+    };
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      const result: unknown = await handler({ ...batch, process });
+      if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
+    } catch (error) {
+      failure = { error };
+    }
+    await decided;
+    if (failure !== undefined) throw failure.error;
+    if (decided === undefined)
+      throw new Error(`the handler of '${INPUT_BATCH}' did not decide its batch: it must call process()`);
   }
 }

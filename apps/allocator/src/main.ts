@@ -1,5 +1,6 @@
 import { readSettings, SettingsError } from '#wire';
 import { createLog, logWarnings } from './logging.js';
+import { keepPrivate } from './private-files.js';
 import { runProcess } from './run.js';
 import { startService } from './service.js';
 
@@ -14,5 +15,6 @@ await runProcess(async (asked) => {
   }
   const log = createLog(settings.logLevel);
   logWarnings(log);
+  await keepPrivate(settings.dataDir, (message) => log.warn(message));
   return startService(settings, { url: natsUrl, ours: false }, log, asked);
 });

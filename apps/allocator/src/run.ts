@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { SettingsError } from '#wire';
 import { LineSink, logSink } from './line-sink.js';
+import { makePrivateFiles } from './private-files.js';
 
 /**
  * How far the old generation may grow before it is collected, in percent of what was alive. By itself V8 takes about
@@ -23,6 +24,7 @@ export async function runProcess(
     readonly died?: Promise<Error>;
   }>,
 ): Promise<void> {
+  makePrivateFiles();
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const asked = new AbortController();
   // Who waits for the line waits for it on a full disk too.

@@ -2,7 +2,15 @@ import { Module, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger as Pino } from 'pino';
-import { ApiModule, QueryResponder, refuseOtherHosts, type ApiParts } from '#api';
+import {
+  ApiModule,
+  checkBody,
+  QueryResponder,
+  refuseOtherHosts,
+  refuseOtherSites,
+  type ApiParts,
+} from '#api';
+import { withoutLogin } from '#broker';
 import { systemClock } from '#pipeline';
 import type { Settings } from '#wire';
 import { AllocatorModule } from './allocator.module.js';
@@ -104,7 +112,7 @@ export async function startService(
     closers.push(keepSigning(parts));
     asked.throwIfAborted();
     return {
-      ready: { ready: true, nats: nats.url, http: await app.getUrl(), log: eventLog.name },
+      ready: { ready: true, nats: withoutLogin(nats.url), http: await app.getUrl(), log: eventLog.name },
       stop: close,
     };
   } catch (error) {
@@ -131,7 +139,10 @@ async function createApp(
     bodyParser: false,
   });
   app.use(refuseOtherHosts(httpHost, httpAllowedHosts));
-  app.useBodyParser('json', { limit: MAX_BODY, type: ['application/json', 'application/*+json'] });
+  app.use('/v1', refuseOtherSites);
+  // Nest's type keeps `verify` for its own use; without `rawBody` it has none, and hands this one on.
+  const parsing = { limit: MAX_BODY, type: ['application/json', 'application/*+json'], verify: checkBody };
+  app.useBodyParser('json', parsing);
   app.disable('x-powered-by');
   return app;
 }

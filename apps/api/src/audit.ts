@@ -1,6 +1,6 @@
 import { hash53 } from '#domain';
 import type { StoredRecord, EventBody } from '#log';
-import { decisionAt, EVENT_TYPES, recordAt, recordsAt, type At } from '#read-model';
+import { decisionAt, EVENT_TYPES, Pace, recordAt, recordsAt, type At } from '#read-model';
 import { INPUT_CATALOG, inputSubject, isInputType, isPosition, isReadable, readInput } from '#wire';
 import { messageOf } from '#pipeline';
 import type { ApiParts } from './api-parts.js';
@@ -10,6 +10,9 @@ import { millisOf, momentOf } from './freshness.js';
 import type { Asked } from './asked.js';
 import type { HistoryQuery } from './query.dto.js';
 import { QueryError } from './query-errors.js';
+
+/** So many records are read and written for a history before decisions have a turn. */
+const SLICE = 25;
 
 /** A record as the CloudEvent that went out: its text. */
 const eventText = (cluster: string, record: StoredRecord): string =>
@@ -213,12 +216,17 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
     place === undefined ? undefined : { position: place.position },
   );
   const shown = positions.slice(0, limit);
-  const records = await recordsAt(
-    parts.readModel.log,
-    cluster,
-    shown.map(([one]) => one),
-  );
-  const events = records.map((record) => eventText(cluster, record));
+  const records: StoredRecord[] = [];
+  const events: string[] = [];
+  const pace = new Pace();
+  for (let index = 0; index < shown.length; index += SLICE) {
+    const places = shown.slice(index, index + SLICE).map(([one]) => one);
+    for (const record of await recordsAt(parts.readModel.log, cluster, places)) {
+      records.push(record);
+      events.push(eventText(cluster, record));
+    }
+    await pace.rest();
+  }
   const next =
     positions.length > limit
       ? `,"cursor":"${writeCursor(question, { position, after: String(shown.at(-1)?.[0]) })}"`
@@ -259,7 +267,9 @@ async function chainsOf(
 ): Promise<string> {
   const byDecision = new Map<number, Promise<readonly object[]>>();
   const chains: Record<string, readonly object[]> = {};
+  const pace = new Pace();
   for (const [index, { id }] of records.entries()) {
+    await pace.rest();
     const decision = (places[index] as readonly [number, number])[1];
     let chain = byDecision.get(decision);
     if (chain === undefined) {

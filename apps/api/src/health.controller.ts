@@ -34,10 +34,12 @@ export class HealthController {
     if (allocator.trouble !== undefined) shared.push(allocator.trouble);
     const readSide = readModel.status;
     const { status, trouble, troubled } = readiness({ clusters: asked, readSide, shared });
+    const said = trouble ?? allocator.orphanTrouble;
     const { rss, heapUsed } = process.memoryUsage();
     const body = {
       status,
-      ...(trouble !== undefined && { trouble }),
+      // What is of no cluster stays in VF_IN while it cannot be dead-lettered, and every cluster is served.
+      ...(said !== undefined && { trouble: said }),
       ...(Object.keys(troubled).length > 0 && { troubled }),
       instance: allocator.instance,
       nats: connected ? 'connected' : 'disconnected',

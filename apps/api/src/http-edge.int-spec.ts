@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectNats } from '@nats-io/transport-node';
 import type { Response } from 'express';
 import { VfScheduler } from '#client';
 import { startStandalone, type Standalone } from '#standalone';
@@ -54,7 +55,7 @@ function call(
   method: string,
   path: string,
   headers: Record<string, string> = {},
-  body?: string,
+  body?: string | Buffer,
 ): Promise<Said> {
   const { hostname, port } = new URL(base);
   return new Promise((resolve, reject) => {
@@ -167,6 +168,153 @@ describe('a page whose own name points here (DNS rebinding)', () => {
       for (const one of [behind, open, narrow]) await one.stop();
     }
   }, 30_000);
+});
+
+describe('a page of another site', () => {
+  const READS = [
+    '/v1/clusters',
+    '/V1/Clusters/default/vms',
+    '/v1/clusters/default/history?hostId=h',
+    '/v1/clusters/default/export',
+    '/v1/clusters/default/events',
+    '/v1/clusters/default/nonsense',
+  ];
+  const OTHER: Record<string, Record<string, string>> = {
+    fetch: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
+    'fetch, no-cors': { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' },
+    picture: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' },
+    script: { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'script' },
+    frame: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+    'another port of this machine': { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' },
+    'what a browser of tomorrow says': { 'sec-fetch-site': 'somewhere' },
+    'an origin alone': { origin: 'http://evil.example' },
+    'an origin without a name': { origin: 'null' },
+    'a referer alone': { referer: 'http://evil.example/page', accept: 'image/avif,image/webp,*/*' },
+    'a referer that is none': { referer: 'not an address' },
+  };
+
+  test.each(Object.entries(OTHER))('%s: neither a read nor a command', async (_, headers) => {
+    const { http } = standalone.ready;
+    const before = (await client.span())?.last;
+    for (const path of READS) {
+      const { status, text } = await call(http, 'GET', path, headers);
+      expect([path, status]).toEqual([path, 403]);
+      expect(JSON.parse(text)).toMatchObject({
+        code: 'FORBIDDEN',
+        detail: expect.stringContaining('another site'),
+      });
+    }
+    const json = { ...headers, 'content-type': 'application/json' };
+    for (const path of ['vms/vm-1/stop', 'plan', 'candidates'])
+      expect([path, (await call(http, 'POST', `/v1/clusters/default/${path}`, json, '{}')).status]).toEqual([
+        path,
+        403,
+      ]);
+    expect((await client.span())?.last).toBe(before);
+    // Who watches the process is no danger to it.
+    expect((await call(http, 'GET', '/health/live', headers)).status).toBe(200);
+  });
+
+  const HERE: Record<string, Record<string, string>> = {
+    'a link that is followed': {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+      referer: 'http://evil.example/',
+    },
+    'a link, in an older browser': { referer: 'http://evil.example/', accept: 'text/html,*/*;q=0.8' },
+    'an address that is typed': { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' },
+    'a page of this site': { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' },
+    'a program': { accept: '*/*' },
+  };
+
+  test.each(Object.entries(HERE))('%s is answered', async (_, headers) => {
+    const { http } = standalone.ready;
+    const here = {
+      ...headers,
+      ...(headers['sec-fetch-site'] === 'same-origin' && { origin: http, referer: `${http}/` }),
+    };
+    expect((await call(http, 'GET', '/v1/clusters', here)).status).toBe(200);
+  });
+
+  test('a form that is sent by following a link is a command', async () => {
+    const headers = {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+      'content-type': 'text/plain',
+    };
+    const { status } = await call(
+      standalone.ready.http,
+      'POST',
+      '/v1/clusters/default/vms/vm-1/stop',
+      headers,
+      '',
+    );
+    expect(status).toBe(403);
+  });
+});
+
+describe('JSON that is nested deep', () => {
+  const SHAPES = {
+    lists: (levels: number): string => '['.repeat(levels) + ']'.repeat(levels),
+    objects: (levels: number): string => '{"a":'.repeat(levels) + '1' + '}'.repeat(levels),
+    'lists that nobody closes': (levels: number): string => '['.repeat(levels),
+  };
+  const BODIES: Record<string, (deep: string) => string> = {
+    itself: (deep) => deep,
+    'a field that is known': (deep) => `{"nics":${deep},"inputs":${deep},"reason":${deep}}`,
+    'a field of the path': (deep) => `{"vmId":${deep}}`,
+    'data of a plan': (deep) => `{"inputs":[{"type":"VmStopped","data":{"vmId":"v","reason":${deep}}}]}`,
+    'a field that is not': (deep) => `{"more":${deep}}`,
+  };
+  const LEVELS = [41, 10_000, 100_000];
+
+  test.each(Object.entries(SHAPES))('%s over HTTP: 400 with a sentence', async (_, shape) => {
+    const { http } = standalone.ready;
+    for (const levels of LEVELS)
+      for (const [where, body] of Object.entries(BODIES))
+        for (const path of ['vms/vm-1/start', 'vms/vm-1/stop', 'plan', 'candidates']) {
+          const json = { 'content-type': 'application/json' };
+          const { status, text } = await call(
+            http,
+            'POST',
+            `/v1/clusters/default/${path}`,
+            json,
+            body(shape(levels)),
+          );
+          // What has more than a megabyte is too large before it is too deep.
+          const wanted = body(shape(levels)).length > 1024 * 1024 ? 413 : 400;
+          expect([levels, where, path, status]).toEqual([levels, where, path, wanted]);
+          expect(JSON.parse(text)).toMatchObject({ code: wanted === 413 ? 'TOO_LARGE' : 'BAD_REQUEST' });
+        }
+    expect((await call(http, 'GET', '/health/ready')).status).toBe(200);
+  });
+
+  test.each(Object.entries(SHAPES))('%s over NATS: BAD_REQUEST', async (_, shape) => {
+    const connection = await connectNats({ servers: standalone.ready.nats });
+    try {
+      for (const levels of LEVELS)
+        for (const [where, body] of Object.entries(BODIES))
+          for (const name of ['plan', 'candidates', 'vms', 'history']) {
+            const subject = `vf.query.default.${name}`;
+            const answer = await connection.request(subject, body(shape(levels)), { timeout: 5000 });
+            const { error } = answer.json<{ error: { code: string; message: string } }>();
+            expect([levels, where, name, error.code]).toEqual([levels, where, name, 'BAD_REQUEST']);
+            expect(error.message).toMatch(/nested more than 40 deep/);
+          }
+    } finally {
+      await connection.close();
+    }
+  });
+
+  test('in another encoding than UTF-8: 415', async () => {
+    const { http } = standalone.ready;
+    const type = { 'content-type': 'application/json; charset=utf-16le' };
+    const deep = Buffer.from(`{"reason":"\u2200∀",${'"a":['.repeat(1000)}`, 'utf16le');
+    const { status } = await call(http, 'POST', '/v1/clusters/default/plan', type, deep);
+    expect(status).toBe(415);
+  });
 });
 
 describe('another method than there is', () => {

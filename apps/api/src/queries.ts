@@ -6,6 +6,7 @@ import type { ApiParts } from './api-parts.js';
 import type { Asked, QueryRequest } from './asked.js';
 import { explain, history, outcome } from './audit.js';
 import { readCursor, writeCursor } from './cursor.js';
+import { dearQuestionsOf, type DearKind } from './dear-questions.js';
 import { millisOf, momentOf, untilFresh } from './freshness.js';
 import * as dto from './query.dto.js';
 import { QueryError } from './query-errors.js';
@@ -24,6 +25,9 @@ export interface Query {
   readonly post?: boolean;
   /** It waits by itself, or needs no waiting. */
   readonly always?: boolean;
+  /** What it is dear in; it is, unless {@link Query.isCheap} says otherwise. */
+  readonly dear?: DearKind;
+  isCheap?(request: QueryRequest): boolean;
   readonly description: string;
 }
 
@@ -39,6 +43,11 @@ const at = (request: QueryRequest): { at?: ReturnType<typeof momentOf> } => {
   return moment === undefined ? {} : { at: momentOf(moment) };
 };
 
+/** Rows that every question may have without waiting for others. */
+const FEW_ROWS = 100;
+/** And events: each is read from the log. */
+const FEW_EVENTS = 10;
+
 /** A question that the temporal tables answer. */
 const ofTables = (name: string, description: string, asks: new () => object, table?: string): Query => ({
   dto: asks,
@@ -53,6 +62,8 @@ const ofList = (name: string, description: string, asks: new () => object): Quer
   dto: asks,
   description,
   table: name,
+  dear: 'tables',
+  isCheap: ({ limit }) => Number(limit ?? 0) <= FEW_ROWS,
   answer: async ({ parts, cluster, request }) => {
     const {
       cursor,
@@ -81,6 +92,7 @@ const ofState = (name: string, description: string, asks: new () => object, tabl
   dto: asks,
   description,
   table,
+  dear: 'states',
   answer: async ({ parts, cluster, request }) => {
     const position = await parts.readModel.positionOf(cluster, at(request).at);
     return text(await parts.readModel.withState(cluster, position, (state) => state.imagine(name, request)));
@@ -106,12 +118,11 @@ const USAGE_KEYS = { vm: ['vmId'], tenant: ['tenant'], pf: ['hostId', 'pf'] } as
 
 /** Every query of the contract. */
 export const QUERIES: Readonly<Record<string, Query>> = {
-  availability: ofTables(
-    'availability',
-    'VFs by PF: of the fleet, a host or a network',
-    dto.AvailabilityQuery,
-    'pfs',
-  ),
+  availability: {
+    ...ofTables('availability', 'VFs by PF: of the fleet, a host or a network', dto.AvailabilityQuery, 'pfs'),
+    dear: 'tables',
+    isCheap: ({ hostId, summary }) => hostId !== undefined || summary === true,
+  },
   vm: ofTables('vm', 'a VM with its NICs', dto.VmQuery),
   vf: ofTables('vf', 'a VF and who holds it', dto.VfQuery),
   host: {
@@ -132,6 +143,7 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     description: 'where a VM could start, best first, by the decider itself',
     table: 'hosts',
     post: true,
+    dear: 'states',
     answer: async ({ parts, cluster, request }) => {
       if (at(request).at === undefined) {
         try {
@@ -159,6 +171,7 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     description: 'the events that inputs would lead to; nothing is written',
     table: 'events',
     post: true,
+    dear: 'states',
     answer: async ({ parts, cluster, request }) => {
       const inputs = checkInputs(cluster, (request as unknown as dto.PlanQuery).inputs);
       const moment = at(request).at;
@@ -174,6 +187,7 @@ export const QUERIES: Readonly<Record<string, Query>> = {
   outcome: { dto: dto.OutcomeQuery, description: 'what a request led to', answer: outcome },
   explain: {
     dto: dto.ExplainQuery,
+    dear: 'states',
     description: 'why a request led to what it led to, and whether it would again',
     answer: explain,
   },
@@ -181,13 +195,19 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     dto: dto.HistoryQuery,
     description: 'the events about something',
     table: 'events',
+    dear: 'history',
+    isCheap: ({ limit, causes }) => Number(limit ?? FEW_ROWS) <= FEW_EVENTS && causes !== true,
     answer: history,
   },
-  tenants: ofTables('tenants', 'every holder that a VF ever had', dto.TenantsQuery, 'tenants'),
+  tenants: {
+    ...ofTables('tenants', 'every holder that a VF ever had', dto.TenantsQuery, 'tenants'),
+    dear: 'tables',
+  },
   usage: {
     dto: dto.UsageQuery,
     description: 'VF-seconds in a period, by VM, tenant or PF',
     table: 'usage',
+    dear: 'tables',
     columns: ({ by }) => [...(USAGE_KEYS[by as keyof typeof USAGE_KEYS] ?? []), 'allocations', 'vfSeconds'],
     answer: async ({ parts, cluster, request }) => {
       const { from, to, by } = request as unknown as dto.UsageQuery;
@@ -203,6 +223,7 @@ export const QUERIES: Readonly<Record<string, Query>> = {
     dto: dto.VerifyQuery,
     description: 'the hash chain, the state, VF_OUT and the last signed head, checked',
     always: true,
+    // However many ask, a cluster is verified once at a time: see there.
     answer: verify,
   },
 };
@@ -267,6 +288,8 @@ export function queryNamed(name: string): Query {
 /**
  * Answers a query about a cluster.
  *
+ * @param page it is one of all pages of a list, which together are dear; what follows the first waits for its turn for
+ *   as long as it takes.
  * @returns JSON text.
  * @throws QueryError
  */
@@ -275,9 +298,10 @@ export async function answerQuery(
   cluster: string,
   name: string,
   request: QueryRequest,
+  page?: 'first' | 'next',
 ): Promise<string> {
   try {
-    return await answerNow(parts, cluster, name, request);
+    return await answerNow(parts, cluster, name, request, page);
   } catch (error) {
     if (error instanceof ReadError)
       throw new QueryError(error.code === 'TWO_HOLDERS' ? 'STOPPED' : error.code, error.message);
@@ -293,6 +317,7 @@ async function answerNow(
   cluster: string,
   name: string,
   request: QueryRequest,
+  page: 'first' | 'next' | undefined,
 ): Promise<string> {
   if (cluster === NO_CLUSTER && name === 'clusters') {
     refuseUnknown(name, request, ['atLeast']);
@@ -308,7 +333,10 @@ async function answerNow(
   if (query.always !== true || checked.data['atLeast'] !== undefined) {
     await untilFresh(parts, cluster, checked.data);
   }
-  return query.answer({ parts, cluster, request: checked.data });
+  const answer = (): Promise<string> => query.answer({ parts, cluster, request: checked.data });
+  const { dear } = query;
+  if (dear === undefined || (page === undefined && query.isCheap?.(checked.data) === true)) return answer();
+  return dearQuestionsOf(parts).inTurn(dear, answer, page === 'next');
 }
 
 /** @throws QueryError `UNAVAILABLE`: what this instance has is not what the site works on. */

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Svcm, type Service, type ServiceMsg } from '@nats-io/services';
 import { headers, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { systemClock } from '#pipeline';
+import { tooDeep } from '#wire';
 import { API_PARTS } from './parts.js';
 import type { ApiParts } from './api-parts.js';
 import { answerQuery, QUERIES } from './queries.js';
@@ -169,6 +170,8 @@ export class QueryResponder {
 
 function readRequest(message: Msg): Record<string, unknown> {
   if (message.data.length === 0) return {};
+  const problem = tooDeep(message.data);
+  if (problem !== undefined) throw new QueryError('BAD_REQUEST', `the request is not read: ${problem}`);
   let request: unknown;
   try {
     request = message.json();

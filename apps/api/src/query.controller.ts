@@ -1,10 +1,12 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { exportLog, type SignedHead } from '#log';
+import { Pace } from '#read-model';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
 import type { ApiParts } from './api-parts.js';
 import type { QueryRequest } from './asked.js';
+import { dearQuestionsOf } from './dear-questions.js';
 import { answerQuery, follow, QUERIES, queryNamed } from './queries.js';
 import { QueryError, STATUS } from './query-errors.js';
 import { fromAddress } from './query-address.js';
@@ -13,6 +15,9 @@ import { columnsOf } from './reply-schemas.js';
 import { csvLine, sendLines } from './tables.js';
 
 type Said = Record<string, unknown>;
+
+/** So many rows are written as lines before decisions have a turn. */
+const SLICE = 100;
 
 /** The queries of wire.md over HTTP, by the same handlers as over NATS. */
 @Controller('v1/clusters')
@@ -49,7 +54,21 @@ export class QueryController {
       }
     };
     const lines = exportLog(readModel.log, cluster, auditKey, new Date(broker.now()).toISOString(), keep);
-    await sendLines(response, 'application/x-ndjson', lines);
+    await sendLines(response, 'application/x-ndjson', this.inTurns(lines));
+  }
+
+  /** Each piece in its turn: a client that takes its time keeps nobody waiting. */
+  private async *inTurns<T>(pieces: AsyncGenerator<string, T>): AsyncGenerator<string, T> {
+    const dear = dearQuestionsOf(this.parts);
+    try {
+      for (let begun = false; ; begun = true) {
+        const piece = await dear.inTurn('export', () => pieces.next(), begun).catch(rethrow);
+        if (piece.done === true) return piece.value;
+        yield piece.value;
+      }
+    } finally {
+      await pieces.return(undefined as T);
+    }
   }
 
   @Post(':cluster/candidates')
@@ -130,16 +149,22 @@ export class QueryController {
     write: (rows: readonly Said[]) => string,
   ): Promise<void> {
     const table = this.tableOf(name);
-    const first = JSON.parse(await this.ask(cluster, name, asked)) as Said;
+    // Whoever asked for a page of some length wants that page.
+    const all = asked['limit'] === undefined;
+    const first = JSON.parse(await this.ask(cluster, name, asked, all ? 'first' : undefined)) as Said;
     const { parts } = this;
     async function* pages(): AsyncGenerator<string, undefined> {
       let page = first;
+      const pace = new Pace();
       for (;;) {
-        yield write(page[table] as Said[]);
-        // Whoever asked for a page of some length wants that page.
-        if (page['cursor'] === undefined || asked['limit'] !== undefined) return undefined;
+        const rows = page[table] as Said[];
+        for (let index = 0; index === 0 || index < rows.length; index += SLICE) {
+          yield write(rows.slice(index, index + SLICE));
+          await pace.rest();
+        }
+        if (page['cursor'] === undefined || !all) return undefined;
         page = JSON.parse(
-          await answerQuery(parts, cluster, name, { ...asked, cursor: page['cursor'] }),
+          await answerQuery(parts, cluster, name, { ...asked, cursor: page['cursor'] }, 'next'),
         ) as Said;
       }
     }
@@ -153,8 +178,8 @@ export class QueryController {
     throw new Problem(406, 'BAD_REQUEST', `'${name}' is not a table: ask for application/json`);
   }
 
-  private ask(cluster: string, name: string, request: QueryRequest): Promise<string> {
-    return answerQuery(this.parts, cluster, name, request).catch(rethrow);
+  private ask(cluster: string, name: string, request: QueryRequest, page?: 'first'): Promise<string> {
+    return answerQuery(this.parts, cluster, name, request, page).catch(rethrow);
   }
 }
 

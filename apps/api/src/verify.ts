@@ -1,9 +1,10 @@
 import { STATE_VERSION, unknownVersion } from '#domain';
 import { emptyHead, LogError, type EventBody, type Head, type StoredRecord } from '#log';
 import { isNamedBy } from '#pipeline';
-import { recordAt } from '#read-model';
+import { Pace, recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
+import { dearQuestionsOf } from './dear-questions.js';
 import { passedOverOf } from './passed-over.js';
 import { QueryError } from './query-errors.js';
 import { sameHistory, type Bad, type Found } from './same-history.js';
@@ -29,7 +30,9 @@ export function verify({ parts, cluster }: Asked): Promise<string> {
   }
   let check = running.get(cluster);
   if (check === undefined) {
-    check = verifyNow(parts, cluster).finally(() => running.delete(cluster));
+    check = dearQuestionsOf(parts)
+      .inTurn('verify', () => verifyNow(parts, cluster))
+      .finally(() => running.delete(cluster));
     running.set(cluster, check);
   }
   return check;
@@ -82,11 +85,13 @@ interface CheckedChain {
 async function checkChain({ readModel: { log } }: ApiParts, cluster: string): Promise<CheckedChain> {
   let head = emptyHead(cluster);
   let unknown: Bad | undefined;
+  const pace = new Pace();
   try {
     for await (const records of log.read(cluster, 1, { inputs: false, verify: head })) {
       unknown ??= firstUnknown(records);
       const last = records.at(-1);
       if (last !== undefined) head = { position: last.position, hash: last.hash };
+      await pace.rest();
     }
     return { head, ...(unknown && { unknown }) };
   } catch (error) {

@@ -5,6 +5,8 @@ let unwritten: NodeJS.ErrnoException | undefined;
 process.stdout.on('error', (error) => (unwritten ??= error));
 process.stderr.on('error', () => undefined);
 
+// A copy is nobody else's either.
+process.umask(0o077);
 try {
   await copyLogs(process.argv.slice(2), process.env, (line) => process.stdout.write(`${line}\n`));
   if (unwritten !== undefined && unwritten.code !== 'EPIPE')

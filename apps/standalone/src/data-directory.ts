@@ -57,7 +57,7 @@ export async function takeDataDirectory(directory: string): Promise<DataDirector
  * (`/proc`).
  */
 async function makeDirectory(path: string): Promise<void> {
-  const code = await mkdir(path).then(
+  const code = await mkdir(path, { mode: 0o700 }).then(
     () => undefined,
     (error: { code?: string }) => error.code,
   );
@@ -65,7 +65,7 @@ async function makeDirectory(path: string): Promise<void> {
   const parent = dirname(path);
   if (code === 'ENOENT' && parent !== path && !(await exists(parent))) {
     await makeDirectory(parent);
-    await mkdir(path);
+    await mkdir(path, { mode: 0o700 });
     return;
   }
   throw Object.assign(new Error(`mkdir ${path}: ${code}`), { code });

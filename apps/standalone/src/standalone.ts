@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLog, refuseFullDisk, startService, type NatsUse, type Service } from '#allocator';
+import { createLog, keepPrivate, refuseFullDisk, startService, type NatsUse, type Service } from '#allocator';
 import { endLeftBehindServer, findNatsServer } from '#broker';
 import { SettingsError, type Settings } from '#wire';
 import { takeDataDirectory } from './data-directory.js';
@@ -43,6 +43,7 @@ export async function startStandalone(
   try {
     const directory = await takeDataDirectory(settings.dataDir);
     closers.push(async () => directory.release());
+    await keepPrivate(directory.path, (message) => log.warn(message));
     await refuseFullDisk(directory.path);
     let { natsUrl } = settings;
     // A server that is not ours may go away and come back.

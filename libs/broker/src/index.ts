@@ -9,3 +9,4 @@ export * from './nats-follow-output.js';
 export * from './nats-read-dead-letters.js';
 export * from './nats-server.js';
 export { storedAt } from './nats-stored-at.js';
+export { withoutLogin } from './nats-address.js';

@@ -9,6 +9,7 @@ import {
   type NodeConnectionOptions,
 } from '@nats-io/transport-node';
 import { BrokerError } from './errors.js';
+import { readNatsAddress } from './nats-address.js';
 import { toBrokerError } from './nats-errors.js';
 
 /** Told of what happens to the broker: connection lost, consumer made again … */
@@ -20,7 +21,7 @@ export type BrokerLog = (
 
 /** How to reach NATS. Times in milliseconds. */
 export interface NatsConnectionOptions {
-  /** One URL or several of a cluster, e.g. `nats://127.0.0.1:4222`. */
+  /** One URL or several of a cluster, e.g. `nats://127.0.0.1:4222`, or `nats://user:password@host:4222`. */
   readonly url: string | readonly string[];
   /** Name of the connection, seen in the server's monitoring. */
   readonly name?: string;
@@ -65,12 +66,19 @@ export function isServerNewEnough(version: string): boolean {
  *   or does not let us in.
  */
 export async function openNatsConnection(options: NatsConnectionOptions): Promise<NatsConnection> {
-  const servers = serversOf(options);
+  const { servers, login } = readNatsAddress(options.url);
   const url = servers.join(', ');
+  if (login !== undefined && options.credentialsFile !== undefined) {
+    throw new BrokerError(
+      'REFUSED',
+      `There is a user or a token in the address of NATS at ${url} (VF_NATS_URL), and a file of credentials (VF_NATS_CREDS): give one of them.`,
+    );
+  }
   const log = options.log ?? (() => {});
   const startTimeout = options.startTimeout ?? START_TIMEOUT;
   const settings: NodeConnectionOptions = {
-    servers,
+    servers: [...servers],
+    ...login,
     name: options.name ?? 'vf-scheduler',
     maxReconnectAttempts: -1,
     reconnectTimeWait: RECONNECT_WAIT,
@@ -100,8 +108,6 @@ export async function openNatsConnection(options: NatsConnectionOptions): Promis
   }
   return connection;
 }
-
-const serversOf = ({ url }: NatsConnectionOptions): string[] => (typeof url === 'string' ? [url] : [...url]);
 
 /**
  * The connection that all parts of the NATS broker share: it knows whether it stands, and fails requests that
@@ -134,7 +140,7 @@ export class NatsLink {
     return new NatsLink(
       connection,
       jetStream,
-      serversOf(options).join(', '),
+      readNatsAddress(options.url).servers.join(', '),
       requestTimeout,
       options.startTimeout ?? START_TIMEOUT,
       options.log ?? (() => {}),

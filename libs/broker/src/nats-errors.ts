@@ -78,7 +78,10 @@ export function toBrokerError(error: unknown, doing: string): Error {
     error instanceof errors.UserAuthenticationExpiredError ||
     error instanceof errors.PermissionViolationError
   ) {
-    return make('REFUSED', 'Check the credentials (VF_NATS_CREDS) and what they permit.');
+    return make(
+      'REFUSED',
+      'Check the credentials (VF_NATS_CREDS, or user and password in VF_NATS_URL) and what they permit.',
+    );
   }
   if (error instanceof errors.InvalidSubjectError || error instanceof errors.InvalidArgumentError) {
     return make('REFUSED', 'The client refuses to send it.');

@@ -13,6 +13,7 @@ import {
   type DeadLetterOnRecord,
   type NatsConnectionOptions,
   type OutputSpan,
+  withoutLogin,
 } from '#broker';
 import { isIdentifier, NO_CLUSTER, type OutgoingEvent } from '#wire';
 import { Answers } from './answers.js';
@@ -78,6 +79,10 @@ export interface StartedVm {
   readonly bondHints?: string;
 }
 
+/** Without user and password: facts are logged. */
+const shown = (servers: string | readonly string[]): string | readonly string[] =>
+  typeof servers === 'string' ? withoutLogin(servers) : servers.map(withoutLogin);
+
 const NATS = 'nats://127.0.0.1:4222';
 const DEFAULT_TIMEOUT = 10_000;
 const CONNECT_TIMEOUT = 5000;
@@ -135,7 +140,7 @@ export class VfScheduler {
       });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      throw new VfError('UNAVAILABLE', message, { servers }, { cause: error });
+      throw new VfError('UNAVAILABLE', message, { servers: shown(servers) }, { cause: error });
     }
     return new VfScheduler(link, cluster, options, true);
   }

@@ -1,6 +1,7 @@
 export * from './canonical-json.js';
 export * from './chain.js';
 export * from './copy.js';
+export * from './deadline.js';
 export * from './errors.js';
 export * from './event-log.js';
 export {
@@ -17,6 +18,7 @@ export {
 export * from './jetstream/jetstream-log.js';
 export * from './kurrentdb/index.js';
 export * from './memory-log.js';
+export { stepBack } from './priority.js';
 export * from './record.js';
 export * from './said-trouble.js';
 export * from './sqlite-log.js';

@@ -1,6 +1,7 @@
 /** The thread that owns the log file, so that a slow disk never stalls the process. */
 import { parentPort } from 'node:worker_threads';
 import { LogError } from './errors.js';
+import { stepBack } from './priority.js';
 import { SqliteFile } from './sqlite-file.js';
 import type { Reply, Request, SentError } from './sqlite-protocol.js';
 
@@ -37,7 +38,11 @@ function handle(request: Request): unknown {
     const opened = SqliteFile.open(request.file, request.options, request.mustExist);
     file = opened;
     const { checkpointEvery } = request.options;
-    if (checkpointEvery !== undefined) checkpoints = setInterval(() => opened.checkpoint(), checkpointEvery);
+    if (checkpointEvery !== undefined) {
+      // A handle for those who read: it may be late, and appends may not.
+      stepBack(5);
+      checkpoints = setInterval(() => opened.checkpoint(), checkpointEvery);
+    }
     return;
   }
   if (file === undefined) throw new Error('the log file is not open');

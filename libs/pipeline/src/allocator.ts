@@ -1,11 +1,19 @@
-import { BrokerError, type Broker, type InputFollower, type InputMessage, type Lease } from '#broker';
+import {
+  BrokerError,
+  type Broker,
+  type DeadLetter,
+  type InputFollower,
+  type InputMessage,
+  type Lease,
+} from '#broker';
 import type { HardwareLimit, LastReport, State } from '#domain';
 import { LogError, SaidTrouble, type EventLog } from '#log';
 import { clusterOfSubject, isReadable, NO_CLUSTER, readInput } from '#wire';
 import type { Clock } from './clock.js';
 import { ClockWatch } from './clock-watch.js';
 import { ClusterLeader, type LeaderStatus } from './cluster-leader.js';
-import { PipelineError } from './errors.js';
+import { deadLetter } from './dead-lettering.js';
+import { PipelineError, sentenceOf } from './errors.js';
 import { LastingFailure } from './lasting-failure.js';
 import type { Loaded } from './load.js';
 import type { Logger } from './logger.js';
@@ -108,6 +116,8 @@ export class Allocator {
   private usesDefault = false;
   private watcher: { close(): Promise<void> } | undefined;
   private orphans: Promise<void> = Promise.resolve();
+  /** Why what belongs to no cluster cannot be dead-lettered: it waits, and every cluster is served. */
+  orphanTrouble: string | undefined;
   private spreading: Promise<void> = Promise.resolve();
   private checking: Promise<void> = Promise.resolve();
   private readonly shared: LastingFailure;
@@ -349,9 +359,11 @@ export class Allocator {
     const { broker, logger } = this.options;
     const { signal } = this.stopping;
     this.orphans = this.orphans
-      .then(() =>
-        persist(
-          'dead-lettering what belongs to no cluster',
+      .then(async () => {
+        let letter: DeadLetter | undefined;
+        let since = 0;
+        await persist(
+          'reading what belongs to no cluster',
           async () => {
             const message = await broker.input.get(sequence);
             if (message === undefined) return;
@@ -359,19 +371,22 @@ export class Allocator {
             const { subject, headers, payload } = message;
             const read = readInput(message);
             const eventId = isReadable(read) ? read.input.id : read.eventId;
-            const letter = { stream, sequence, subject, reason, eventId, headers, payload };
-            try {
-              await broker.dead.publish(cluster, [letter], message.time);
-            } catch (error) {
-              // The stream itself may have been deleted.
-              if (broker.connected) await broker.prepare().catch(() => undefined);
-              throw error;
-            }
-            await broker.input.remove(sequence);
+            since = message.time;
+            letter = { stream, sequence, subject, reason, eventId, headers, payload };
           },
           { ...this.options, signal },
-        ),
-      )
+        );
+        if (letter === undefined) return;
+        const onTrouble = (trouble: string | undefined): void => {
+          this.orphanTrouble = trouble;
+        };
+        const how = { ...this.options, signal, onTrouble };
+        await deadLetter(broker, 'dead-lettering what belongs to no cluster', cluster, [letter], since, how);
+        await persist('taking what belongs to no cluster out of VF_IN', () => broker.input.remove(sequence), {
+          ...this.options,
+          signal,
+        });
+      })
       .catch((error: unknown) => {
         if (!signal.aborted)
           logger.error(`message ${sequence} of VF_IN could not be dead-lettered`, { error });
@@ -410,7 +425,7 @@ export class Allocator {
 
   /** Why a cluster is not led. What takes its history away is why, whatever came of it. */
   private async reasonOf(name: string, error: unknown, final: boolean): Promise<string> {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = sentenceOf(error);
     if (!final) return message;
     const cut = await this.options.log.incomplete(name).catch(() => undefined);
     return cut ?? message;

@@ -24,14 +24,15 @@ import {
 } from '#log';
 import { inputSubject, isReadable, readInput } from '#wire';
 import type { Clock } from './clock.js';
-import { PipelineError } from './errors.js';
+import { deadLetter } from './dead-lettering.js';
+import { PipelineError, sentenceOf } from './errors.js';
 import { HistoryWatch } from './history.js';
 import { LastingFailure } from './lasting-failure.js';
 import { loadState, type Loaded } from './load.js';
 import type { Logger } from './logger.js';
 import { identityOf, resumeAfter, verifyOutput } from './positions.js';
 import { Relay } from './relay.js';
-import { persist } from './retry.js';
+import { persist, type Persistence } from './retry.js';
 import { sealDecision } from './seal.js';
 import { markOf } from './snapshot-mark.js';
 
@@ -389,7 +390,7 @@ export class ClusterLeader {
       this.options.logger.error(`a defect: message ${message.sequence} of VF_IN could not be read`, {
         error,
       });
-      return { problem: `a defect in the scheduler, please report it: ${textOf(error)}` };
+      return { problem: `a defect in the scheduler, please report it: ${sentenceOf(error)}` };
     }
   }
 
@@ -405,7 +406,7 @@ export class ClusterLeader {
     } catch (error) {
       if (this.state.position !== position || this.state.lastCause?.id === input.id) throw error;
       this.options.logger.error(`a defect: input ${input.id} could not be decided`, { error });
-      const why = `a defect in the scheduler, please report it: ${textOf(error)}`;
+      const why = `a defect in the scheduler, please report it: ${sentenceOf(error)}`;
       dead.push(this.deadLetter(message, why, input.id));
       return [];
     }
@@ -421,8 +422,9 @@ export class ClusterLeader {
     await this.inFlight;
     this.failing.signal.throwIfAborted();
     if (segment.dead.length > 0) {
+      const { broker } = this.options;
       await this.guard(() =>
-        this.persistently(`dead-lettering for '${this.cluster}'`, () => this.deadLetterAll(segment)),
+        deadLetter(broker, 'dead-lettering', this.cluster, segment.dead, segment.since, this.persistence),
       );
     }
     if (segment.decisions.length > 0) {
@@ -430,17 +432,6 @@ export class ClusterLeader {
       return;
     }
     this.keepUp(segment.sequence);
-  }
-
-  private async deadLetterAll({ dead: letters, since }: Segment): Promise<void> {
-    const { broker } = this.options;
-    try {
-      await broker.dead.publish(this.cluster, letters, since);
-    } catch (error) {
-      // The stream itself may have been deleted.
-      if (broker.connected) await broker.prepare().catch(() => undefined);
-      throw error;
-    }
   }
 
   private async append({ decisions, from, messages, sequence, snapshot }: Segment): Promise<void> {
@@ -462,10 +453,14 @@ export class ClusterLeader {
   }
 
   private persistently<T>(what: string, call: () => Promise<T>): Promise<T> {
+    return persist(what, call, this.persistence);
+  }
+
+  private get persistence(): Persistence {
     const onTrouble = (trouble: string | undefined): void => {
       this.trouble = trouble;
     };
-    return persist(what, call, { ...this.options, signal: this.failing.signal, onTrouble });
+    return { ...this.options, signal: this.failing.signal, onTrouble };
   }
 
   /** Runs a step; its failure is the leader's. */
@@ -582,7 +577,7 @@ export class ClusterLeader {
         }
       } catch (error) {
         // One that is away for a moment is for the next append to report.
-        this.unseen.failed(textOf(error), { lasts: !isTransient(error) });
+        this.unseen.failed(sentenceOf(error), { lasts: !isTransient(error) });
       }
     }
   }
@@ -631,9 +626,7 @@ export class ClusterLeader {
     } catch (error) {
       // What is lost is made good a second later.
       if (!(error instanceof BrokerError)) this.fail(error);
-      this.silent.failed(`the leader's own ${type} is not taken by VF_IN: ${textOf(error)}`);
+      this.silent.failed(`the leader's own ${type} is not taken by VF_IN: ${sentenceOf(error)}`);
     }
   }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

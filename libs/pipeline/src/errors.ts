@@ -23,3 +23,19 @@ export class PipelineError extends Error {
     super(message, options);
   }
 }
+
+/**
+ * What was thrown, as a sentence. Whatever can be thrown has one: where it is no error it is shown as it is, because
+ * `[object Object]` helps nobody.
+ */
+export function sentenceOf(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message === '' ? thrown.name : thrown.message;
+  if (typeof thrown === 'string') return thrown;
+  let shown: string | undefined;
+  try {
+    shown = JSON.stringify(thrown);
+  } catch {
+    // It is a circle, or has a number that JSON has not.
+  }
+  return `something that is no error was thrown: ${shown ?? String(thrown)}`;
+}

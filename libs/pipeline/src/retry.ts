@@ -13,6 +13,15 @@ const SAY_AGAIN = 30_000;
 export const passes = (error: unknown): error is Error =>
   isTransient(error) || (error instanceof BrokerError && error.code === 'UNAVAILABLE');
 
+/** How {@link persist} waits, and whom it tells. */
+export interface Persistence {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Told what is the matter, and told undefined when it is over. */
+  readonly onTrouble?: (trouble: string | undefined) => void;
+}
+
 /**
  * Does something until it succeeds, fails for good, or `signal` aborts; waits longer each time, and says what
  * is the matter once, not each time.
@@ -22,21 +31,11 @@ export const passes = (error: unknown): error is Error =>
 export async function persist<T>(
   what: string,
   call: () => Promise<T>,
-  {
-    clock,
-    logger,
-    signal,
-    onTrouble,
-  }: {
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly signal: AbortSignal;
-    /** Told what is the matter, and told undefined when it is over. */
-    readonly onTrouble?: (trouble: string | undefined) => void;
-  },
+  { clock, logger, signal, onTrouble }: Persistence,
 ): Promise<T> {
   let wait = FIRST_WAIT;
   let saidAt: number | undefined;
+  let told: string | undefined;
   for (;;) {
     try {
       const result = await call();
@@ -48,11 +47,13 @@ export async function persist<T>(
     } catch (error) {
       if (!passes(error) || signal.aborted) throw error;
       const now = clock.now();
+      const trouble = `${what}: ${error.message}`;
+      // The log is told seldom, whoever asks how things stand always the latest.
+      if (trouble !== told) onTrouble?.(trouble);
+      told = trouble;
       if (saidAt === undefined || now - saidAt >= SAY_AGAIN) {
         saidAt = now;
-        const trouble = `${what}: ${error instanceof Error ? error.message : String(error)}`;
         logger.warn(`${trouble}; trying on`);
-        onTrouble?.(trouble);
       }
       await clock.sleep(wait, signal);
       if (signal.aborted) throw error;

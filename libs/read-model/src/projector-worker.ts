@@ -1,8 +1,7 @@
 /** The thread that owns the read side's file: projects the log into it, and answers from it. */
 import { dumpState } from '#domain';
-import type { EventBody } from '#log';
+import { stepBack, type EventBody } from '#log';
 import { ReadError } from './errors.js';
-import { stepBack } from './priority.js';
 import { Projector } from './projector.js';
 import type { Answered, Question } from './protocol.js';
 import { serveCalls } from './serve-calls.js';

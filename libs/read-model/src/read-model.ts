@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LogError, SaidTrouble, type EventLog } from '#log';
+import { Deadline, LogError, SaidTrouble, type EventLog } from '#log';
 import { ReadError } from './errors.js';
 import type { Answered, At, Question } from './protocol.js';
 import { Progress, type ReadLogger, type ReadStatus } from './progress.js';
@@ -95,7 +95,8 @@ export class ReadModel {
     const isThere = (): boolean =>
       followed.status.state !== 'opening' && followed.status.position >= position;
     if (isThere()) return;
-    const over = AbortSignal.any([AbortSignal.timeout(patience), this.stopping.signal]);
+    const limit = new Deadline(patience, this.stopping.signal);
+    const over = limit.signal;
     await new Promise<void>((resolve) => {
       const look = (): void => {
         if (!isThere() && followed.status.state !== 'stopped' && !over.aborted) return;
@@ -107,6 +108,7 @@ export class ReadModel {
       over.addEventListener('abort', look);
       look();
     });
+    limit.end();
     if (isThere()) return;
     const { state, message, position: at, goal, eventsPerSecond } = followed.status;
     if (state === 'stopped') throw new ReadError('STOPPED', message ?? 'the read side stands still');

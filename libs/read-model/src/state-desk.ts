@@ -1,5 +1,6 @@
 import type { EventLog } from '#log';
 import { ReadError } from './errors.js';
+import { Pace } from './pace.js';
 import type { Answered } from './protocol.js';
 import { Pump, toBatch } from './records.js';
 import { Thread } from './thread.js';
@@ -121,11 +122,13 @@ export class StateDesk {
     if (from >= to) return;
     const pump = new Pump((records) => thread.call('evolve', { bodies: toBatch(records).bodies }));
     let last = from;
+    const pace = new Pace();
     for await (const records of this.options.log.read(cluster, from + 1, { inputs: false })) {
       const wanted = records.slice(0, to - last);
       last += wanted.length;
       await pump.take(wanted);
       if (last >= to) break;
+      await pace.rest();
     }
     await pump.finish();
     if (last < to)

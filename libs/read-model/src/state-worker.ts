@@ -5,9 +5,8 @@
 import Database from 'libsql';
 import { isDeepStrictEqual } from 'node:util';
 import { DECIDER_VERSION, dumpState, emptyState, evolve, type State } from '#domain';
-import type { EventBody } from '#log';
+import { stepBack, type EventBody } from '#log';
 import { placed } from './cluster-projection.js';
-import { stepBack } from './priority.js';
 import { nearestState } from './projector.js';
 import { serveCalls } from './serve-calls.js';
 import {

@@ -24,6 +24,7 @@ export {
 export * from './inputs/host.dto.js';
 export * from './inputs/network.dto.js';
 export * from './inputs/vm.dto.js';
+export { tooDeep } from './json-depth.js';
 export { isOutcome, isRequest, MAY_LEAVE_NOTHING, OUTCOMES, type RequestType } from './outcomes.js';
 export { packageVersion } from './package-version.js';
 export { readPciAddress } from './pci-address.js';

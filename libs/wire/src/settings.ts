@@ -176,11 +176,12 @@ function refuseUnknown(environment: Environment): void {
 function readNatsUrl(value: string | undefined): string | undefined {
   const urls = value?.split(',').map((url) => url.trim());
   for (const url of urls ?? []) {
-    if (!isNatsUrl(url)) {
-      // What stands before an @ is a password or a token.
-      const said = url.replace(/^(.*\/\/)?.*@/, '$1…@');
-      throw new SettingsError('VF_NATS_URL', `'${said}' is not a NATS URL such as nats://127.0.0.1:4222`);
-    }
+    if (isNatsUrl(url)) continue;
+    // What stands before an @ is a password or a token; one with a comma in it is in two pieces here.
+    const secret = value?.includes('@') === true;
+    const said = secret && !url.includes('@') ? '…' : url.replace(/^(.*\/\/)?.*@/, '$1…@');
+    const how = secret ? '; in a password , / ? # @ : % are percent-encoded' : '';
+    throw new SettingsError('VF_NATS_URL', `'${said}' is not a NATS URL such as nats://127.0.0.1:4222${how}`);
   }
   return urls?.join(',');
 }
@@ -188,7 +189,10 @@ function readNatsUrl(value: string | undefined): string | undefined {
 function isNatsUrl(url: string): boolean {
   const full = /^[a-z]+:\/\//.test(url) ? url : `nats://${url}`;
   return (
-    /^(?:nats|tls|wss?):\/\/[^\s/]+[^\s]*$/.test(full) && URL.canParse(full) && new URL(full).hostname !== ''
+    // A / in a password makes its rest a path.
+    /^(?:nats|tls|wss?):\/\/[^\s/?#]+(?:[/?#][^\s@]*)?$/.test(full) &&
+    URL.canParse(full) &&
+    new URL(full).hostname !== ''
   );
 }
 
