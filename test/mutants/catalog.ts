@@ -5,6 +5,7 @@
 import { JETSTREAM_LOG } from './jetstream-log.js';
 import { ACKNOWLEDGEMENTS, DISKS, STREAM_WINDOWS } from './disks.js';
 import { CLOCKS, CLOCKS_OF_PROCESSES } from './clocks.js';
+import { BELIEVERS, LEASES, READY } from './others.js';
 import type { Mutant, MutantGroup } from './mutant.js';
 import { PROOFS, SIGNED_HEADS, UNASKED } from './proofs.js';
 import { QUESTIONS_E2E, QUESTIONS_INT, QUESTIONS_SPEC } from './questions.js';
@@ -532,14 +533,14 @@ const PIPELINE: readonly Mutant[] = [
     name: 'other-history-relayed',
     breaks: 'LOG_DIFFERS',
     file: 'libs/pipeline/src/positions.ts',
-    find: 'if (relayed !== stored) {',
-    replace: 'if (false) {',
+    find: 'if (relayed === undefined) return { relayed: undefined };',
+    replace: 'return { relayed: undefined };',
   },
   {
     name: 'shorter-log-led',
     breaks: 'LOG_BEHIND',
     file: 'libs/pipeline/src/positions.ts',
-    find: 'if (lastSequence > head.position) {',
+    find: 'if (await holdsEvent(broker, cluster, Math.max(head.position + 1, output.firstSequence))) {',
     replace: 'if (false) {',
   },
   {
@@ -617,8 +618,8 @@ const PIPELINE: readonly Mutant[] = [
     name: 'stream-made-with-the-wrong-first-position',
     breaks: 'OUT-3',
     file: 'libs/pipeline/src/relay.ts',
-    find: 'await broker.output.create(cluster, first);',
-    replace: 'await broker.output.create(cluster, 1);',
+    find: 'await broker.output.create(cluster, first, identity());',
+    replace: 'await broker.output.create(cluster, 1, identity());',
   },
   {
     name: 'correlation-lost',
@@ -631,7 +632,7 @@ const PIPELINE: readonly Mutant[] = [
     name: 'dead-letter-twice',
     breaks: 'OUT-1',
     file: 'libs/broker/src/memory-broker-server.ts',
-    find: 'if (last && last.stream === letter.stream && letter.sequence <= last.sequence) return;',
+    find: 'if (isIn) return;',
     replace: '',
     tests: ['libs/broker', 'libs/pipeline', 'libs/testing'],
   },
@@ -815,6 +816,19 @@ const KURRENTDB: readonly Mutant[] = [
 ];
 
 export const GROUPS: readonly MutantGroup[] = [
+  {
+    name: 'what others write',
+    project: 'spec',
+    tests: ['libs/pipeline'],
+    mutants: BELIEVERS,
+  },
+  {
+    name: 'what others write to NATS',
+    project: 'int',
+    tests: ['libs/broker/src/nats-strangers'],
+    mutants: LEASES,
+  },
+  { name: 'who is ready', project: 'e2e', tests: ['test/strangers'], mutants: READY },
   { name: 'decide', project: 'spec', tests: ['libs/domain/src'], mutants: DECIDE },
   { name: 'evolve', project: 'spec', tests: ['libs/domain/src'], mutants: EVOLVE },
   { name: 'pipeline', project: 'spec', tests: ['libs/pipeline', 'libs/testing'], mutants: PIPELINE },

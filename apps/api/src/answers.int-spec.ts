@@ -615,6 +615,27 @@ describe('a log that somebody has rewritten, hashes and all', () => {
     });
   });
 
+  test('is not where VF_OUT keeps something else than the log: that is found by verify too', async () => {
+    const { broker } = parts;
+    await writeInputs(parts.log, 'stray', [report('h1'), report('h2'), start]);
+    await broker.output.create('stray', 1);
+    const sent = (await recordsOf('stray')).map((record) => messageOf('stray', record));
+    await broker.output.publish(
+      'stray',
+      sent.map((message, index) => (index === 1 ? { ...message, payload: '{"id":"not ours"}' } : message)),
+    );
+    expect(JSON.parse(await answerQuery(parts, 'stray', 'verify', {}))).toMatchObject({
+      ok: false,
+      firstBad: {
+        position: '2',
+        message: expect.stringMatching(
+          /^VF_OUT_stray does not hold the log's event at position 2, but a message that calls itself 'not ours'/,
+        ),
+      },
+      checks: { chain: { ok: true }, output: { ok: false } },
+    });
+  });
+
   test('is found by verify where a hash was left as it was, or a leader kept another state', async () => {
     const tampered = parts.log as MemoryLog;
     await rewritten('edited');

@@ -1,6 +1,7 @@
+import { BrokerError } from '#broker';
 import { STATE_VERSION, unknownVersion } from '#domain';
 import { emptyHead, LogError, type EventBody, type Head, type StoredRecord } from '#log';
-import { isNamedBy } from '#pipeline';
+import { firstBadOutput, isNamedBy } from '#pipeline';
 import { Pace, recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
@@ -118,20 +119,41 @@ function unknownIn(position: number, body: string): string | undefined {
   }
 }
 
+/** Whether all that `VF_OUT` keeps is what the log holds there: anybody may have written it, or taken something out. */
 async function checkOutput({ broker, readModel }: ApiParts, cluster: string, head: Head): Promise<Found> {
-  let output: Awaited<ReturnType<typeof broker.output.state>>;
-  try {
-    output = await broker.output.state(cluster);
-  } catch (error) {
+  const stream = `VF_OUT_${cluster}`;
+  const unheard = (error: unknown): QueryError =>
     // What was not looked at is not good.
-    throw new QueryError(
+    new QueryError(
       'UNAVAILABLE',
-      `VF_OUT_${cluster} cannot be compared with the log now: ${error instanceof Error ? error.message : String(error)}`,
+      `${stream} cannot be compared with the log now: ${error instanceof Error ? error.message : String(error)}`,
     );
-  }
+  const output = await broker.output.state(cluster).catch((error: unknown) => {
+    throw unheard(error);
+  });
   if (output === undefined || output.lastSequence === 0 || output.lastPayload === undefined) return {};
-  const relayed = (JSON.parse(new TextDecoder().decode(output.lastPayload)) as { hash?: string }).hash;
-  return sameHistory(readModel.log, cluster, head, output.lastSequence, relayed, `VF_OUT_${cluster}`);
+  const { firstSequence: first, lastSequence: last, lastPayload } = output;
+  const ends = await sameHistory(readModel.log, cluster, head, last, hashOf(lastPayload), stream);
+  if (ends.bad !== undefined) return ends;
+  const pace = new Pace();
+  const bad = await firstBadOutput(broker, readModel.log, cluster, first, last, () => pace.rest()).catch(
+    (error: unknown) => {
+      throw error instanceof BrokerError ? unheard(error) : error;
+    },
+  );
+  if (bad === undefined) return ends;
+  const message = `${stream} does not hold the log's event at position ${bad.position}, but ${bad.what}`;
+  return { bad: { position: bad.position, message } };
+}
+
+/** The hash that an event names; undefined where it is none. */
+function hashOf(payload: Uint8Array): string | undefined {
+  try {
+    const event = JSON.parse(new TextDecoder().decode(payload)) as { hash?: unknown } | null;
+    return typeof event?.hash === 'string' ? event.hash : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 interface CheckedState {

@@ -12,5 +12,6 @@ export { loadState, type Loaded } from './load.js';
 export { silentLogger, type Logger } from './logger.js';
 export { hesitation, nextMove, type Move } from './spread.js';
 export { Standby, type StandbyOptions, type StandbyStatus } from './standby.js';
+export { firstBadOutput, type BadOutput } from './output-check.js';
 export { messageOf, placedEvent, sealDecision, type SealedDecision } from './seal.js';
 export { isNamedBy, markOf } from './snapshot-mark.js';

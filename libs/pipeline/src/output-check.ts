@@ -21,6 +21,7 @@ const textOf = (payload: Uint8Array | string): string =>
  *
  * @param from first position to be compared: the stream has it, or has a hole there.
  * @param to last position to be compared; the log holds it.
+ * @param rest awaited after some milliseconds' work, for whoever must not hold others up.
  * @returns the first place where they differ; undefined when there is none.
  * @throws LogError, BrokerError when one of them cannot be read.
  */
@@ -30,6 +31,7 @@ export async function firstBadOutput(
   cluster: string,
   from: number,
   to: number,
+  rest?: () => Promise<void>,
 ): Promise<BadOutput | undefined> {
   let next = from;
   let stored: readonly StoredOutput[] = [];
@@ -39,6 +41,7 @@ export async function firstBadOutput(
     for (const record of records) {
       if (next > to) return undefined;
       if (at === stored.length) {
+        await rest?.();
         stored = await broker.output.read(cluster, next, Math.min(CHUNK, to - next + 1));
         at = 0;
       }
