@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { reportHosts, serve, Starts, untilHealth, type Served } from './support/conversation.js';
 import { input, vmStart } from './support/inputs.js';
 import { readLogFile } from './support/log-file.js';
-import { headerOf, NatsClient } from './support/nats-client.js';
+import { headerOf, NatsClient, type OutEvent } from './support/nats-client.js';
 import { Programs, type SharedServer } from './support/programs.js';
 import { until } from './support/until.js';
 
@@ -92,11 +92,13 @@ describe('VF_OUT', () => {
     };
     const last = (await consumer.info(false)).num_pending;
     for (let taken = 0; taken < last; taken++) await take();
-    // The place of the next event is taken; whoever reads quickly reads it.
-    const { seq } = await jetstream(client.connection).publish(
-      'vf.out.default.vm.vm-1.VmStopped',
-      '{"id":"not-yours"}',
-    );
+    // The place of the next event is taken, and more behind it; whoever reads quickly reads it.
+    const [old] = await client.outBatch('default', 1);
+    const strays = ['{"id":"not-yours"}', '', 'null', '[]', old!.text, `${old!.text} `];
+    const seqs: number[] = [];
+    for (const stray of strays)
+      seqs.push((await jetstream(client.connection).publish('vf.out.default.vm.vm-1.VmStopped', stray)).seq);
+    const seq = seqs[0]!;
     const said = await untilSaid(/does not hold the log's event at position/);
     expect(said.troubled?.['default']).toContain(`position ${seq}`);
     expect(said.troubled?.['default']).toContain('made again');
