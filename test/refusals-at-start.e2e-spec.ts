@@ -357,9 +357,11 @@ describe('a log that is not what it was is refused, and is not changed', () => {
   test('a byte of an input was flipped in the file: names the position or the file', async () => {
     const refusal = await startOn(async (file) => {
       const bytes = await readFile(file);
-      const at = bytes.indexOf('/e2e/control-plane');
-      expect(at).toBeGreaterThan(0);
-      bytes[at + 2]! ^= 1;
+      // Everywhere: a page may have a copy of what was moved from it, which nobody reads.
+      let flipped = 0;
+      for (let at = -1; (at = bytes.indexOf('/e2e/control-plane', at + 1)) >= 0; flipped++)
+        bytes[at + 2]! ^= 1;
+      expect(flipped).toBeGreaterThan(0);
       await writeFile(file, bytes);
     });
     expectRefusal(refusal, /position \d|events\.db/, 'backup');
@@ -408,9 +410,9 @@ describe('a log that is not what it was is refused, and is not changed', () => {
     );
   });
 
-  test('it was deleted: a new log would be behind VF_OUT', async () => {
+  test('it was deleted: a new one is not the log that belongs to VF_OUT', async () => {
     const refusal = await startOn((file) => rm(file));
-    expectRefusal(refusal, 'VF_OUT_default', 'behind', 'position 0');
+    expectRefusal(refusal, 'VF_OUT_default', 'is empty', 'not the log that belongs to this NATS');
   });
 
   test('it is the log of another history: names both', async () => {
@@ -421,9 +423,8 @@ describe('a log that is not what it was is refused, and is not changed', () => {
     expectRefusal(
       refusal,
       'VF_OUT_default',
-      'different histories',
-      new RegExp(`position ${events}\\b`),
-      /hash/,
+      /begins with [0-9a-f]{64}, and .* begins with [0-9a-f]{64}/,
+      'not the log that belongs to this NATS',
     );
   });
 
@@ -438,7 +439,7 @@ describe('a log that is not what it was is refused, and is not changed', () => {
     await client.close();
     await program.stop();
     const refusal = await refused('allocator', { VF_NATS_URL: server.url });
-    expectRefusal(refusal, 'VF_OUT_default', 'behind', 'VF_EVENT_LOG');
+    expectRefusal(refusal, 'VF_OUT_default', 'is empty', 'VF_EVENT_LOG');
   });
 
   test('the untouched copy starts', async () => {

@@ -121,14 +121,14 @@ export const READY: readonly Mutant[] = [
     name: 'log-of-its-own-not-compared-at-the-start',
     breaks: 'OTHER_LOG',
     file: 'libs/pipeline/src/allocator.ts',
-    find: 'if (looks === LOOKS_AT_LEADERS) throw differs;',
+    find: 'if (renewals.have(revision)) throw otherLog(cluster, log, ours, leaderOf(theirs));',
     replace: 'return;',
   },
   {
     name: 'log-of-its-own-not-compared-while-it-stands-by',
     breaks: 'OTHER_LOG',
     file: 'libs/pipeline/src/allocator.ts',
-    find: 'if (differed < LOOKS_AT_LEADERS) continue;',
-    replace: 'if (differed >= 0) continue;',
+    find: '} else if (renewals.have(theirs.revision)) {',
+    replace: '} else if (over.aborted) {',
   },
 ];

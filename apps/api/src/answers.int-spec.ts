@@ -67,7 +67,11 @@ beforeAll(async () => {
   const broker = new MemoryBrokerServer().connect();
   const readModel = await ReadModel.open({ directory, log, logger: silentLogger, rememberedInputs: 200_000 });
   // An instance that leads nothing: it asks the log where it ends.
-  const allocator = { status: new Map(), lastReport: () => undefined } as unknown as Allocator;
+  const allocator = {
+    status: new Map(),
+    lastReport: () => undefined,
+    whyNotAsked: () => undefined,
+  } as unknown as Allocator;
   parts = { allocator, broker, log, logger: silentLogger, readModel, dataDir: directory };
   written = [];
   records = new Map();

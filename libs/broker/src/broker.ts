@@ -199,6 +199,14 @@ export interface Lease {
   release(): Promise<void>;
 }
 
+/** The log that the holder of a lease works on, as he said with his last renewal. */
+export interface LeaderLog {
+  /** Its identity; undefined: it is empty. */
+  readonly log: string | undefined;
+  /** Grows with each renewal: by it one sees whether he has said so again. */
+  readonly revision: number;
+}
+
 /** Who is there, and who leads what: as far as one instance has heard. It orders work, and is never proof. */
 export interface Fleet {
   /** The instances that live, each with the clusters that it leads or could lead at once. */
@@ -208,8 +216,8 @@ export interface Fleet {
    * member says that it is his.
    */
   readonly holders: ReadonlyMap<string, string | undefined>;
-  /** Of each cluster that has a living holder, the identity of the log that he works on; undefined: an empty log. */
-  readonly logs: ReadonlyMap<string, string | undefined>;
+  /** Of each cluster that has a living holder, the log that he works on. */
+  readonly logs: ReadonlyMap<string, LeaderLog>;
 }
 
 export interface Leases {
@@ -232,10 +240,10 @@ export interface Leases {
   /** Who leads a cluster now; undefined when nobody does who lives. */
   holder(cluster: string): Promise<string | undefined>;
   /**
-   * The clusters that somebody leads who lives, each with the identity of the log that he works on (undefined: an empty
-   * one), asked from the server. For who comes anew, and has heard of nobody yet.
+   * The clusters that somebody leads who lives, each with the log that he works on, asked from the server. For who comes
+   * anew, and has heard of nobody yet.
    */
-  survey(): Promise<ReadonlyMap<string, string | undefined>>;
+  survey(): Promise<ReadonlyMap<string, LeaderLog>>;
   /**
    * Makes an instance known to the others until `signal` aborts, with the clusters that it leads or could
    * lead at once. One that falls silent is forgotten as a holder is that does not renew.

@@ -42,6 +42,8 @@ export class MemoryLeases {
   readonly #held = new Map<string, Held>();
   readonly #waiting = new Map<string, Waiter[]>();
   readonly #members = new Map<string, Member>();
+  /** Who is connected renews all the time. */
+  #renewals = 0;
 
   constructor(readonly options: { schedule: Schedule; lostAfter: number; takeOverAfter: number }) {}
 
@@ -94,7 +96,9 @@ export class MemoryLeases {
     return {
       members: new Map(members.map(([instance, { ready }]) => [instance, new Set(ready())])),
       holders: new Map([...this.#waiting.keys()].map((cluster) => [cluster, this.holder(cluster)])),
-      logs: new Map([...this.#held].map(([cluster, held]) => [cluster, held.log()])),
+      logs: new Map(
+        [...this.#held].map(([cluster, held]) => [cluster, { log: held.log(), revision: ++this.#renewals }]),
+      ),
     };
   }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { StorageType, type StreamInfo } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
-import type { Fleet, Lease, Leases } from './broker.js';
+import type { Fleet, LeaderLog, Lease, Leases } from './broker.js';
 import { BrokerError } from './errors.js';
 import type { NatsLink } from './nats-connection.js';
 import { expectLastOfSubject, publishExpecting } from './nats-expecting-publish.js';
@@ -159,7 +159,7 @@ export class NatsLeases implements Leases {
     return age < this.#livesFor ? entry.holder : undefined;
   }
 
-  async survey(): Promise<ReadonlyMap<string, string | undefined>> {
+  async survey(): Promise<ReadonlyMap<string, LeaderLog>> {
     const doing = `Looking through ${BUCKET}`;
     const stream = `KV_${BUCKET}`;
     const info = await orMissing(
@@ -175,11 +175,11 @@ export class NatsLeases implements Leases {
       if (message === undefined || now - message.time >= this.#livesFor) continue;
       entries.set(subject.slice(this.#subject('').length), parseLease(message.sequence, message.payload));
     }
-    const found = new Map<string, string | undefined>();
-    for (const [cluster, { token, log }] of entries) {
+    const found = new Map<string, LeaderLog>();
+    for (const [cluster, { token, log, revision }] of entries) {
       if (cluster.startsWith(MEMBER_PREFIX) || token === undefined) continue;
       const isSaid = [...entries.values()].some(({ leads }) => leads?.[cluster] === token);
-      if (isSaid) found.set(cluster, log);
+      if (isSaid) found.set(cluster, { log, revision });
     }
     return found;
   }
@@ -195,7 +195,7 @@ export class NatsLeases implements Leases {
   fleet(): Fleet {
     const members = new Map<string, ReadonlySet<string>>();
     const holders = new Map<string, string | undefined>();
-    const logs = new Map<string, string | undefined>();
+    const logs = new Map<string, LeaderLog>();
     const now = performance.now();
     for (const [key, entry] of this.#board.entries) {
       const { holder, ready = [], seenAt } = entry;
@@ -203,7 +203,8 @@ export class NatsLeases implements Leases {
       if (!key.startsWith(MEMBER_PREFIX)) {
         const claimant = this.#claimant(key);
         holders.set(key, claimant?.holder);
-        if (claimant !== undefined && entry.token === claimant.token) logs.set(key, entry.log);
+        if (claimant !== undefined && entry.token === claimant.token)
+          logs.set(key, { log: entry.log, revision: entry.revision });
       } else if (fresh && holder !== undefined) members.set(holder, new Set(ready));
     }
     return { members, holders, logs };

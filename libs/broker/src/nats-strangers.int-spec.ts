@@ -118,10 +118,10 @@ describe('a lease', () => {
     await one.leases.acquire('a', 'one', never(), undefined, () => works.on);
     two.leases.join('two', () => [], never());
     await until(async () => (await two.leases.survey()).has('a'));
-    expect((await two.leases.survey()).get('a')).toBeUndefined();
+    expect((await two.leases.survey()).get('a')).toMatchObject({ log: undefined });
     works.on = '0'.repeat(64);
-    await until(async () => (await two.leases.survey()).get('a') === works.on);
-    await until(() => two.leases.fleet().logs.get('a') === works.on);
+    await until(async () => (await two.leases.survey()).get('a')?.log === works.on);
+    await until(() => two.leases.fleet().logs.get('a')?.log === works.on);
   });
 });
 
@@ -329,7 +329,10 @@ describe('the streams that all share', () => {
     const broker = await open({ streams: { inputMaxBytes: 4_096 } });
     await broker.prepare();
     await broker.check();
-    for (let n = 0; n < 12; n++) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200));
+    const fill = async (): Promise<never> => {
+      for (;;) await broker.input.publish('vf.in.a.vm.v.T', new Uint8Array(200));
+    };
+    await expect(fill()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await expect(broker.check()).rejects.toMatchObject({ message: expect.stringMatching(/VF_IN is full/) });
   });
 });

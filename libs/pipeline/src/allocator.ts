@@ -44,8 +44,8 @@ const LONGEST_SPREAD_PAUSE = 60_000;
 
 /** What all clusters share is looked at this often, in milliseconds. */
 const CHECK_EVERY = 5000;
-/** A leader's log must differ so often, a second apart, to be another one. */
-const LOOKS_AT_LEADERS = 3;
+/** A leader must have named another log with so many renewals: what was just written is on its way to us, or to the lease. */
+const RENEWALS_THAT_DIFFER = 3;
 
 /** A batch of inputs on its way to the decider. */
 export interface InputBatch {
@@ -92,6 +92,19 @@ interface Cluster {
   /** Why it must not be led, whatever the log and NATS say. */
   halted: PipelineError | undefined;
   readonly done: Promise<void>;
+}
+
+/** The renewals of a lease that were seen. */
+class Renewals {
+  private last: number | undefined;
+  private count = 0;
+
+  /** @returns whether there were enough of them. */
+  have(revision: number): boolean {
+    if (revision !== this.last) this.count++;
+    this.last = revision;
+    return this.count >= RENEWALS_THAT_DIFFER;
+  }
 }
 
 const leaderOf = (log: string | undefined): string =>
@@ -214,17 +227,21 @@ export class Allocator {
    */
   private async refuseOtherLog(): Promise<void> {
     const { broker, log, clock } = this.options;
-    for (let looks = 1; ; looks++) {
-      let differs: PipelineError | undefined;
-      for (const [cluster, theirs] of await broker.leases.survey()) {
+    const seen = new Map<string, Renewals>();
+    for (;;) {
+      let differs = false;
+      for (const [cluster, { log: theirs, revision }] of await broker.leases.survey()) {
         if (!this.mayLead(cluster)) continue;
         const ours = await identityOf(log, cluster);
         if (ours !== undefined && ours === theirs) return;
-        if (ours !== theirs) differs ??= otherLog(cluster, log, ours, leaderOf(theirs));
+        if (ours === theirs) continue;
+        differs = true;
+        const renewals = seen.get(cluster) ?? new Renewals();
+        seen.set(cluster, renewals);
+        if (renewals.have(revision)) throw otherLog(cluster, log, ours, leaderOf(theirs));
       }
-      if (differs === undefined) return;
-      // Who has just begun a log says so with his next renewal.
-      if (looks === LOOKS_AT_LEADERS) throw differs;
+      if (!differs) return;
+      // Who has just begun a log says so with his next renewal; who is gone renews no more, and is then forgotten.
       await clock.sleep(STANDBY_AFTER, this.stopping.signal);
       this.stopping.signal.throwIfAborted();
     }
@@ -520,18 +537,17 @@ export class Allocator {
     over: AbortSignal,
   ): Promise<void> {
     const { broker, log, clock } = this.options;
-    let differed = 0;
+    let renewals = new Renewals();
     while (!over.aborted) {
       await clock.sleep(STANDBY_AFTER, over);
-      const { logs } = broker.leases.fleet();
+      const theirs = broker.leases.fleet().logs.get(name);
       if (over.aborted) return;
-      const theirs = logs.get(name);
-      const differs = logs.has(name) && theirs !== standby.identity;
-      // What was just written is on its way: to us, or to the lease.
-      differed = differs ? differed + 1 : 0;
-      if (differed < LOOKS_AT_LEADERS) continue;
-      estranged.abort(otherLog(name, log, standby.identity, leaderOf(theirs)));
-      return;
+      if (theirs === undefined || theirs.log === standby.identity) {
+        renewals = new Renewals();
+      } else if (renewals.have(theirs.revision)) {
+        estranged.abort(otherLog(name, log, standby.identity, leaderOf(theirs.log)));
+        return;
+      }
     }
   }
 
