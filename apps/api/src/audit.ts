@@ -224,8 +224,9 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
     for (const record of await recordsAt(parts.readModel.log, cluster, places)) {
       records.push(record);
       events.push(eventText(cluster, record));
+      // The first report of a large host is as long as a hundred other events.
+      await pace.rest();
     }
-    await pace.rest();
   }
   const next =
     positions.length > limit
