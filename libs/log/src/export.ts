@@ -24,6 +24,11 @@ export interface SignedHead {
   readonly signature: string;
 }
 
+/** Records that are read at once, and brought from bytes to texts: a report of a large host has 40 KB. */
+const AT_ONCE = 32;
+/** Characters that are written at once: what takes the records of a whole read takes the thread for long. */
+const PIECE = 64 * 1024;
+
 /**
  * A cluster's log as lines of JSON: one for each record, with the bytes that are hashed, and a signed manifest
  * at the end. Without any server, {@link checkExport} tells whether it is whole and unchanged.
@@ -38,13 +43,17 @@ export async function* exportLog(
   exportedAt: string,
 ): AsyncGenerator<string, SignedHead> {
   let head = emptyHead(cluster);
-  for await (const records of log.read(cluster, 1, { verify: head })) {
+  for await (const records of log.read(cluster, 1, { verify: head, most: AT_ONCE })) {
     let lines = '';
     for (const { position, hash, body, input } of records) {
       lines += `${JSON.stringify(input === undefined ? { position, hash, body } : { position, hash, body, input })}\n`;
       head = { position, hash };
+      if (lines.length >= PIECE) {
+        yield lines;
+        lines = '';
+      }
     }
-    yield lines;
+    if (lines !== '') yield lines;
   }
   const signed = signHead(cluster, head, key, exportedAt);
   yield `${JSON.stringify(signed)}\n`;
