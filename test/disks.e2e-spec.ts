@@ -148,7 +148,10 @@ describe('a standalone whose one disk is full', () => {
     const again = await programs.start('standalone', { VF_DATA_DIR: disk });
     expect(await again.exit()).toEqual({ code: 1, signal: null });
     expect(again.stderr.trim()).toMatch(
-      new RegExp(`^vf-scheduler: there is no room on the disk of ${disk} .* set VF_DATA_DIR to another disk`),
+      new RegExp(
+        `^vf-scheduler: there is no room on the disk of ${disk} .* set VF_DATA_DIR to another disk`,
+        'm',
+      ),
     );
     expect(natsServersBelow(disk)).toEqual([]);
   });

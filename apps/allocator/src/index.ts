@@ -6,4 +6,4 @@ export { createLog, logWarnings, nestLogger, pipelineLogger } from './logging.js
 export { openEventLog, type NatsUse } from './parts.js';
 export { runProcess } from './run.js';
 export { startService, type Service } from './service.js';
-export { keepPrivate } from './private-files.js';
+export { keepPrivate, makePrivateFiles } from './private-files.js';

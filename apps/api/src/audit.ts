@@ -13,6 +13,8 @@ import { QueryError } from './query-errors.js';
 
 /** So many records are read and written for a history before decisions have a turn. */
 const SLICE = 25;
+/** A page ends with the event that makes it this long, in characters: it is one text, and sent as one. */
+const LONGEST_PAGE = 512 * 1024;
 
 /** A record as the CloudEvent that went out: its text. */
 const eventText = (cluster: string, record: StoredRecord): string =>
@@ -215,20 +217,24 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
     // A list that goes on is about the time when it began.
     place === undefined ? undefined : { position: place.position },
   );
-  const shown = positions.slice(0, limit);
+  const wanted = positions.slice(0, limit);
   const records: StoredRecord[] = [];
   const events: string[] = [];
   const pace = new Pace();
-  for (let index = 0; index < shown.length; index += SLICE) {
-    const places = shown.slice(index, index + SLICE).map(([one]) => one);
+  let length = 0;
+  for (let index = 0; index < wanted.length && length < LONGEST_PAGE; index += SLICE) {
+    const places = wanted.slice(index, index + SLICE).map(([one]) => one);
     for (const record of await recordsAt(parts.readModel.log, cluster, places)) {
+      if (length >= LONGEST_PAGE) break;
       records.push(record);
-      events.push(eventText(cluster, record));
+      length += events[events.push(eventText(cluster, record)) - 1]?.length ?? 0;
+      // The first report of a large host is as long as a hundred other events.
+      await pace.rest();
     }
-    await pace.rest();
   }
+  const shown = wanted.slice(0, records.length);
   const next =
-    positions.length > limit
+    positions.length > shown.length
       ? `,"cursor":"${writeCursor(question, { position, after: String(shown.at(-1)?.[0]) })}"`
       : '';
   const chains = causes === true ? `,"causes":${await chainsOf(parts, cluster, records, shown)}` : '';

@@ -13,8 +13,13 @@ import { QueryError } from './query-errors.js';
  */
 export type DearKind = 'tables' | 'history' | 'states' | 'export' | 'verify';
 
-/** How long a question waits for its turn before it is `BUSY`, in milliseconds; less than a client waits for an answer. */
-const PATIENCE = 2000;
+/**
+ * How long a question waits for its turn before it is `BUSY`, in milliseconds; less than a client waits for an answer. Not
+ * all as long: who came together would be refused together and come again together, sixty within one turn of the loop.
+ */
+const LEAST_PATIENCE = 1500;
+const MOST_PATIENCE = 2500;
+const patienceOfOne = (): number => LEAST_PATIENCE + Math.random() * (MOST_PATIENCE - LEAST_PATIENCE);
 /** What an answer has taken, so many times as long the next one waits: half of a thread is for other work. */
 const REST = 1;
 /** But no longer than this, in milliseconds. */
@@ -78,7 +83,7 @@ export class DearQuestions {
     const own = this.#queueOf(kind);
     // Who is refused has waited as well: otherwise refusing those who ask again at once would be what costs.
     if (!begun && own.waiting >= MOST_WAITING) throw await late(kind);
-    const patience = begun ? Infinity : PATIENCE;
+    const patience = begun ? Infinity : patienceOfOne();
     if (!(await own.take(patience))) throw busy(kind);
     const all = kind === 'verify' ? undefined : this.#all;
     if (all !== undefined && !(await all.take(patience))) {
@@ -110,7 +115,7 @@ export class DearQuestions {
 }
 
 const late = (kind: DearKind): Promise<QueryError> =>
-  new Promise((resolve) => setTimeout(() => resolve(busy(kind)), PATIENCE));
+  new Promise((resolve) => setTimeout(() => resolve(busy(kind)), patienceOfOne()));
 
 const busy = (kind: DearKind): QueryError =>
   new QueryError(

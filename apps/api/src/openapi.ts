@@ -23,6 +23,7 @@ const parameter = (
 ): Json => ({ name, in: where, required, schema, ...(description !== undefined && { description }) });
 
 const OTHER_HOST = problem('The `Host` is none that this API is known as.');
+const OTHER_SITE = problem('A page of another site asks, or the `Host` is none that this API is known as.');
 const CLUSTER = parameter('path', 'cluster', IDENTIFIER);
 
 /**
@@ -32,7 +33,8 @@ const CLUSTER = parameter('path', 'cluster', IDENTIFIER);
 export function openApiDocument(version: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
   const add = (path: string, method: string, operation: Json): void => {
-    const responses = { 403: OTHER_HOST, ...(operation['responses'] as object) };
+    const forbidden = path.startsWith('/v1/') ? OTHER_SITE : OTHER_HOST;
+    const responses = { 403: forbidden, ...(operation['responses'] as object) };
     paths[path] = { ...paths[path], [method]: { ...operation, responses } };
   };
   add('/v1/clusters', 'get', {
@@ -203,7 +205,6 @@ function commandOperation({ path, method, type, summary, defaults = {} }: Comman
         content: json(shared('Accepted')),
       },
       400: problem('It cannot be read; nothing was sent.'),
-      403: problem('A page of another site asks, or the `Host` is none that this API is known as.'),
       404: problem('There is no such cluster.'),
       409: problem('The scheduler decided against it: `code` is the refusal, `facts` are behind it.'),
       413: problem('The body is larger than 1 MiB.'),

@@ -16,6 +16,8 @@ import { csvLine, sendLines } from './tables.js';
 
 type Said = Record<string, unknown>;
 
+/** Characters of an answer. */
+const MUCH = 64 * 1024;
 /** So many rows are written as lines before decisions have a turn. */
 const SLICE = 100;
 
@@ -149,23 +151,25 @@ export class QueryController {
     write: (rows: readonly Said[]) => string,
   ): Promise<void> {
     const table = this.tableOf(name);
-    // Whoever asked for a page of some length wants that page.
+    // Whoever asked for so many rows wants no more.
     const all = asked['limit'] === undefined;
     const first = JSON.parse(await this.ask(cluster, name, asked, all ? 'first' : undefined)) as Said;
     const { parts } = this;
     async function* pages(): AsyncGenerator<string, undefined> {
       let page = first;
       const pace = new Pace();
+      // A page may be shorter than was asked for, where its rows are long.
+      let left = all ? Infinity : Number(asked['limit']);
       for (;;) {
         const rows = page[table] as Said[];
         for (let index = 0; index === 0 || index < rows.length; index += SLICE) {
           yield write(rows.slice(index, index + SLICE));
           await pace.rest();
         }
-        if (page['cursor'] === undefined || !all) return undefined;
-        page = JSON.parse(
-          await answerQuery(parts, cluster, name, { ...asked, cursor: page['cursor'] }, 'next'),
-        ) as Said;
+        left -= rows.length;
+        if (page['cursor'] === undefined || left <= 0) return undefined;
+        const next = { ...asked, cursor: page['cursor'], ...(!all && { limit: left }) };
+        page = JSON.parse(await answerQuery(parts, cluster, name, next, 'next')) as Said;
       }
     }
     response.set('Vf-Position', String(first['position']));
@@ -184,7 +188,10 @@ export class QueryController {
 }
 
 function send(response: Response, json: string): void {
-  response.status(200).set('Content-Type', 'application/json; charset=utf-8').send(json);
+  response.status(200).set('Content-Type', 'application/json; charset=utf-8');
+  // Express makes a hash of what it sends, to say later that it is the same: of much, that takes longer than sending it.
+  if (json.length > MUCH) response.end(json);
+  else response.send(json);
 }
 
 function bodyOf(request: Request, body: unknown): Said {

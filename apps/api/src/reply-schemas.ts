@@ -332,4 +332,5 @@ export const READY_REPLY: JsonSchema = object({
   },
   nats: oneOf('connected', 'disconnected'),
   clusters: { type: 'object' },
+  'trouble?': { type: 'string', description: 'What keeps messages of no cluster in `VF_IN`.' },
 });

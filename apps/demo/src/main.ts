@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makePrivateFiles } from '#allocator';
 import { startStandalone } from '#standalone';
 import { readSettings } from '#wire';
 import { tellStory } from './story.js';
@@ -12,6 +13,7 @@ process.stderr.on('error', () => undefined);
 /** Nobody listens any more: the story ends, and what it was told with is put away. */
 class Unheard extends Error {}
 
+makePrivateFiles();
 const dataDir = await mkdtemp(join(tmpdir(), 'vf-demo-'));
 const standalone = await startStandalone(
   readSettings({ VF_DATA_DIR: dataDir, VF_NATS_PORT: '0', VF_HTTP_PORT: '0', VF_LOG_LEVEL: 'warn' }),

@@ -87,6 +87,14 @@ export function logConformance(
         await expect(collect(log.read(stream, 0))).rejects.toThrow(RangeError);
       });
 
+      test('a read a few at a time goes on to the end, checked or not', async () => {
+        const all = await add({ decisions: 5, events: 2 });
+        for (const most of [1, 3, 100]) {
+          expect(await collect(log.read(stream, 1, { most }))).toEqual(all);
+          expect(await collect(log.read(stream, 1, { most, verify: emptyHead(stream) }))).toEqual(all);
+        }
+      });
+
       test('a read without inputs leaves them out and nothing else', async () => {
         const all = await add({ decisions: 2, events: 2 });
         const expected = all.map(({ position, id, hash, body }) => ({ position, id, hash, body }));

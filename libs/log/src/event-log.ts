@@ -27,8 +27,8 @@ export interface ReadOptions {
    */
   readonly verify?: Head;
   /**
-   * The reader wants so many records at most and stops then: an adapter need not fetch more at once. It may
-   * give more.
+   * The reader takes so many records at a time, and may stop then: an adapter need not fetch more at once. It may
+   * give more, and gives the rest to a reader that goes on.
    */
   readonly most?: number;
 }

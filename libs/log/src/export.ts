@@ -25,6 +25,11 @@ export interface SignedHead {
   readonly signature: string;
 }
 
+/** Records that are read at once, and brought from bytes to texts: a report of a large host has 40 KB. */
+const AT_ONCE = 32;
+/** Characters that are written at once: what takes the records of a whole read takes the thread for long. */
+const PIECE = 64 * 1024;
+
 /**
  * A cluster's log as lines of JSON: one for each record, with the bytes that are hashed, and a signed manifest
  * at the end. Without any server, {@link checkExport} tells whether it is whole and unchanged.
@@ -41,13 +46,17 @@ export async function* exportLog(
   keep: (signed: SignedHead) => Promise<void> = async () => undefined,
 ): AsyncGenerator<string, SignedHead> {
   let head = emptyHead(cluster);
-  for await (const records of log.read(cluster, 1, { verify: head })) {
+  for await (const records of log.read(cluster, 1, { verify: head, most: AT_ONCE })) {
     let lines = '';
     for (const record of records) {
       lines += `${recordLine(record)}\n`;
       head = { position: record.position, hash: record.hash };
+      if (lines.length >= PIECE) {
+        yield lines;
+        lines = '';
+      }
     }
-    yield lines;
+    if (lines !== '') yield lines;
   }
   const signed = signHead(cluster, head, key, exportedAt);
   await keep(signed);

@@ -270,7 +270,15 @@ export class Relay {
     if (this.compare.at > clock.now() || first > last) return;
     const from = Math.max(this.compare.next, first);
     const to = Math.min(last, from + COMPARED_AT_ONCE - 1);
-    const found = await firstBadOutput(broker, log, cluster, from, to);
+    let found: BadOutput | undefined;
+    try {
+      found = await firstBadOutput(broker, log, cluster, from, to);
+    } catch (error) {
+      // A history that cannot be read any more is said by who watches it, and keeps nothing from going out.
+      if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
+      this.compare = { next: first, at: clock.now() + COMPARE_AGAIN };
+      return;
+    }
     if (found !== undefined) await this.remake(first, found);
     else
       this.compare = to < last ? { next: to + 1, at: 0 } : { next: first, at: clock.now() + COMPARE_AGAIN };
