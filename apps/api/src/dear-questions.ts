@@ -20,10 +20,10 @@ export type DearKind = 'tables' | 'history' | 'states' | 'export' | 'verify';
 const LEAST_PATIENCE = 1500;
 const MOST_PATIENCE = 2500;
 const patienceOfOne = (): number => LEAST_PATIENCE + Math.random() * (MOST_PATIENCE - LEAST_PATIENCE);
-/** What an answer has taken, so many times as long the next one waits: half of a thread is for other work. */
-const REST = 1;
+/** What an answer has taken, so many times as long the next one waits: two thirds of a thread are for other work. */
+const REST = 2;
 /** But no longer than this, in milliseconds. */
-const LONGEST_REST = 250;
+const LONGEST_REST = 500;
 /** So many of a kind may wait: each holds a connection and what it asks. */
 const MOST_WAITING = 256;
 

@@ -20,7 +20,7 @@ import {
   type StoredDecision,
 } from './what-if.js';
 
-stepBack(10);
+stepBack(19);
 
 let db: Database.Database | undefined;
 let remembered = 200_000;
