@@ -28,7 +28,7 @@ const QUESTIONS: Readonly<Record<string, readonly [path: string, init?: RequestI
   'vm (cheap)': ['vm?vmId=vm-1'],
   'vms, 100 rows (cheap)': ['vms'],
   'vms, 1,000 rows': ['vms?limit=1000'],
-  'vms, all 2,000 as CSV': ['vms', csv],
+  'vms, all as CSV': ['vms', csv],
   'availability of 2,000 PFs': ['availability'],
   'availability, summary (cheap)': ['availability?summary=true'],
   'usage by VM': [`usage?${new URLSearchParams({ ...period, by: 'vm' }).toString()}`],
