@@ -212,7 +212,7 @@ describe('an allocator that was away', () => {
     const { program } = await serve(programs, 'allocator', settings);
     await client.readOut('default', 20_000);
     // With two filters on the consumer of VF_IN it took more than a minute.
-    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(performance.now() - begun).toBeLessThan(40_000);
     expect(await program.stop()).toEqual({ code: 0, signal: null });
     await server.stop();
   });
