@@ -37,7 +37,7 @@ function carryOut(stage: Stage, name: string): void {
         const to = target.endsWith('/') ? join(app, target, basename(path)) : join(app, target);
         cpSync(path, to, { recursive: true, filter: (file) => !isLeftOut(file) });
       }
-    } else if (verb === 'RUN' && !args.startsWith('mkdir /data')) {
+    } else if (verb === 'RUN' && !/^mkdir (--mode=\d+ )?\/data\b/.test(args)) {
       const { status, stderr, stdout } = spawnSync('sh', ['-ec', args], {
         cwd: app,
         encoding: 'utf8',
