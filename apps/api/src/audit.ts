@@ -14,7 +14,7 @@ import { QueryError } from './query-errors.js';
 /** So many records are read and written for a history before decisions have a turn. */
 const SLICE = 25;
 /** A page ends with the event that makes it this long, in characters: it is one text, and sent as one. */
-const LONGEST_PAGE = 512 * 1024;
+const LONGEST_PAGE = 8 * 1024 * 1024;
 
 /** A record as the CloudEvent that went out: its text. */
 const eventText = (cluster: string, record: StoredRecord): string =>
