@@ -83,17 +83,15 @@ export async function startService(
     const storage = new StorageWatch(settings, { nats, broker, logger, clock: systemClock, keepsLogs });
     const earlierAuditKeys = await readEarlierAuditKeys(settings);
     const parts = {
-      ...{
-        allocator,
-        broker,
-        log: eventLog,
-        logger,
-        readModel,
-        clusters,
-        auditKey,
-        earlierAuditKeys,
-        dataDir,
-      },
+      allocator,
+      broker,
+      log: eventLog,
+      logger,
+      readModel,
+      clusters,
+      auditKey,
+      earlierAuditKeys,
+      dataDir,
       troubles: () => storage.troubles,
       linesDropped: () => logSink().dropped,
     };

@@ -226,8 +226,10 @@ export async function history({ parts, cluster, request }: Asked): Promise<strin
     const places = wanted.slice(index, index + SLICE).map(([one]) => one);
     for (const record of await recordsAt(parts.readModel.log, cluster, places)) {
       if (length >= LONGEST_PAGE) break;
+      const event = eventText(cluster, record);
       records.push(record);
-      length += events[events.push(eventText(cluster, record)) - 1]?.length ?? 0;
+      events.push(event);
+      length += event.length;
       // The first report of a large host is as long as a hundred other events.
       await pace.rest();
     }

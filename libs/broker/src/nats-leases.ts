@@ -220,17 +220,22 @@ export class NatsLeases implements Leases {
    * in the cluster's own key anybody may have written there.
    */
   #claimant(cluster: string): Claimant | undefined {
+    const own = [...this.#held].find((held) => held.cluster === cluster);
+    if (own !== undefined) return { holder: own.holder, token: own.token, seenAt: performance.now() };
     let found: Claimant | undefined;
-    for (const held of this.#held)
-      if (held.cluster === cluster)
-        found = { holder: held.holder, token: held.token, seenAt: performance.now() };
+    for (const claim of this.#claims(cluster))
+      if (found === undefined || claim.seenAt > found.seenAt) found = claim;
+    return found;
+  }
+
+  /** What living members have said: that the lease of a cluster is theirs. */
+  *#claims(cluster: string): Generator<Claimant> {
     const now = performance.now();
     for (const [key, { holder, leads, seenAt }] of this.#board.entries) {
       const token = key.startsWith(MEMBER_PREFIX) ? leads?.[cluster] : undefined;
-      if (token === undefined || holder === undefined || now - seenAt >= this.#livesFor) continue;
-      if (found === undefined || seenAt > found.seenAt) found = { holder, token, seenAt };
+      if (token !== undefined && holder !== undefined && now - seenAt < this.#livesFor)
+        yield { holder, token, seenAt };
     }
-    return found;
   }
 
   /**
@@ -357,11 +362,7 @@ export class NatsLeases implements Leases {
 
   /** Whether another living member says that the lease is his, and is to have it of the two. */
   #rival(cluster: string, token: string): boolean {
-    const now = performance.now();
-    for (const [key, { leads, seenAt }] of this.#board.entries) {
-      const theirs = key.startsWith(MEMBER_PREFIX) ? leads?.[cluster] : undefined;
-      if (theirs !== undefined && theirs < token && now - seenAt < this.#livesFor) return true;
-    }
+    for (const claim of this.#claims(cluster)) if (claim.token < token) return true;
     return false;
   }
 

@@ -260,7 +260,7 @@ export class Allocator {
         this.shared.worked();
         said.forget();
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
+        const why = sentenceOf(error);
         // While NATS is away that is said for itself.
         if (!broker.connected) continue;
         this.shared.failed(why, { lasts: isFinal(error) });

@@ -1,5 +1,6 @@
 import { isTransient, type EventLog } from '#log';
 import type { Clock } from './clock.js';
+import { sentenceOf } from './errors.js';
 import type { Logger } from './logger.js';
 
 /** How often it is looked whether a history is still whole, in milliseconds. */
@@ -34,7 +35,7 @@ export class HistoryWatch {
       trouble = await log.incomplete(this.cluster);
     } catch (error) {
       if (isTransient(error)) return;
-      trouble = error instanceof Error ? error.message : String(error);
+      trouble = sentenceOf(error);
     }
     if (signal?.aborted === true) return;
     if (trouble !== undefined && this.trouble !== trouble)

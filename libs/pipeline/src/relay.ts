@@ -1,6 +1,7 @@
 import { BrokerError, type Broker, type OutputMessage, type OutputState } from '#broker';
 import { emptyHead, LogError, type EventLog, type Head } from '#log';
 import type { Clock } from './clock.js';
+import { sentenceOf } from './errors.js';
 import { LastingFailure } from './lasting-failure.js';
 import type { Logger } from './logger.js';
 import { firstBadOutput, type BadOutput } from './output-check.js';
@@ -156,7 +157,7 @@ export class Relay {
         this.failing.worked();
       } catch (error) {
         if (signal.aborted) return;
-        const why = error instanceof Error ? error.message : String(error);
+        const why = sentenceOf(error);
         this.failing.failed(`relaying to VF_OUT_${cluster}: ${why}`);
         logger.error(`the relay of '${cluster}' has failed; looking again`, { error });
         await clock.sleep(1000, signal);
