@@ -27,8 +27,8 @@ const Note = {
 
 /** The server takes 128 KiB of metadata. */
 const MOST_NOTED = 96 * 1024;
-/** What is read at once at most. */
-const MOST_READ_BYTES = 4 * 1024 * 1024;
+/** What is read at once at most: what else comes by the same connection waits for it. */
+const MOST_READ_BYTES = 512 * 1024;
 
 /** A consumer that is to be made again. */
 interface NotedConsumer {
@@ -118,6 +118,7 @@ export class NatsOutput implements OutputStreams {
     }
     await orMissing(link.call(`Deleting ${stream}`, () => link.jetStream.streams.delete(stream)));
     const notes = {
+      ...notesOfOthers(info?.config.metadata),
       [Note.remadeAt]: String(at),
       [Note.consumers]: kept.length === 0 ? '' : JSON.stringify(kept),
       ...(log !== undefined && { [Note.log]: log }),
@@ -147,21 +148,25 @@ export class NatsOutput implements OutputStreams {
   }
 }
 
+/** What owners and operators noted in metadata: the server writes its own anew, and so do we. */
+const notesOfOthers = (metadata: Readonly<Record<string, string>> | undefined): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(metadata ?? {}).filter(
+      ([key]) => !key.startsWith('_nats.') && !Object.values<string>(Note).includes(key),
+    ),
+  );
+
 const nameOf = ({ config }: NotedConsumer): string => config.durable_name ?? '';
 
 /** A consumer's settings, to begin where it stood; or at what it must read again. */
 function atItsPlace({ config, ack_floor: floor, delivered }: ConsumerInfo, bad: number): NotedConsumer {
-  const {
-    opt_start_time: _,
-    opt_start_seq: __,
-    deliver_policy: ___,
-    metadata: ____,
-    ...settings
-  } = config as ConsumerConfig & { metadata?: unknown };
+  const { opt_start_time: _, opt_start_seq: __, deliver_policy: ___, metadata, ...settings } = config;
+  const noted = notesOfOthers(metadata);
   const done = config.ack_policy === AckPolicy.None ? delivered.stream_seq : floor.stream_seq;
   return {
     config: {
       ...settings,
+      ...(Object.keys(noted).length > 0 && { metadata: noted }),
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: Math.max(1, Math.min(done + 1, bad)),
     },

@@ -237,7 +237,9 @@ describe('VF_OUT', () => {
   test('made again, its durable consumers go on where they stood', async () => {
     const broker = await made(10);
     const durable = { ack_policy: AckPolicy.Explicit, filter_subject: 'vf.out.a.vm.>' };
-    await manager.consumers.add('VF_OUT_a', { durable_name: 'half', ...durable });
+    const noted = { metadata: { team: 'billing' } };
+    await manager.streams.update('VF_OUT_a', { metadata: { team: 'network' } });
+    await manager.consumers.add('VF_OUT_a', { durable_name: 'half', ...durable, ...noted });
     await manager.consumers.add('VF_OUT_a', { durable_name: 'beyond', ...durable });
     await manager.consumers.add('VF_OUT_a', { durable_name: 'new', ...durable });
     await manager.consumers.add('VF_OUT_a', { name: 'passing', ack_policy: AckPolicy.None });
@@ -274,7 +276,8 @@ describe('VF_OUT', () => {
     expect(await take('beyond', 3)).toEqual([9, 10, 11]);
     expect(await take('new', 2)).toEqual([1, 2]);
     const { config } = await manager.consumers.info('VF_OUT_a', 'half');
-    expect(config).toMatchObject(durable);
+    expect(config).toMatchObject({ ...durable, ...noted });
+    expect((await manager.streams.info('VF_OUT_a')).config.metadata).toMatchObject({ team: 'network' });
     expect(await other.output.state('a')).toMatchObject({ restoring: false });
   });
 
