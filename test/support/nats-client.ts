@@ -200,9 +200,10 @@ export class NatsClient {
     name: string,
     request: object = {},
     cluster = 'default',
+    { timeout = 10_000 }: { readonly timeout?: number } = {},
   ): Promise<T & { readonly error?: { code: string; message: string } }> {
     const subject = `vf.query.${cluster}.${name}`;
-    const answer = await this.connection.request(subject, JSON.stringify(request), { timeout: 10_000 });
+    const answer = await this.connection.request(subject, JSON.stringify(request), { timeout });
     return answer.json();
   }
 
