@@ -8,6 +8,7 @@ const shared = {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^#domain/testing$': '<rootDir>/libs/domain/src/testing/index.ts',
+    '^#log/kurrentdb$': '<rootDir>/libs/log/src/kurrentdb/index.ts',
     '^#log/conformance$': '<rootDir>/libs/log/src/conformance.ts',
     '^#client/nest$': '<rootDir>/libs/client/src/nest.ts',
     '^#broker/conformance$': '<rootDir>/libs/broker/src/conformance.ts',

@@ -23,7 +23,7 @@ const PACKAGES = {
   },
   log: {
     description: 'The log of the VF scheduler: an append-only hash chain, its port and its adapters',
-    entries: { '.': 'index' },
+    entries: { '.': 'index', './kurrentdb': 'kurrentdb/index' },
   },
   broker: {
     description: 'The broker port of the VF scheduler: NATS JetStream, and one in memory',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { KurrentLog, verifyStream, type StoredRecord } from '#log';
+import { verifyStream, type StoredRecord } from '#log';
+import { KurrentLog } from '#log/kurrentdb';
 import { hostReported, vmStart, type Input } from './support/inputs.js';
 import { Ledger } from './support/ledger.js';
 import { differences } from './support/log-file.js';

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { connectNats, openNatsConnection, type NatsBroker, type NatsConnectionOptions } from '#broker';
 import type { HardwareLimit } from '#domain';
-import { JetStreamLog, KurrentLog, LogError, MemoryLog, SqliteLog, type EventLog } from '#log';
+import { JetStreamLog, LogError, MemoryLog, SqliteLog, type EventLog } from '#log';
 import { systemClock, type AllocatorOptions, type Logger } from '#pipeline';
 import { readHardwareLimits, SettingsError, type Settings } from '#wire';
 
@@ -39,7 +39,9 @@ export async function openEventLog(
         onPassedOver: atMostFew((message) => logger.warn(`${message}. It is passed over, and does no harm`)),
       });
     }
-    case 'kurrentdb':
+    case 'kurrentdb': {
+      // Loaded where it is used: gRPC and the client are a fifth of all that a start would load.
+      const { KurrentLog } = await import('#log/kurrentdb');
       try {
         return await KurrentLog.open(eventLog.url, { signal, onNotice: (notice) => logger.warn(notice) });
       } catch (error) {
@@ -47,6 +49,7 @@ export async function openEventLog(
         if (error instanceof LogError) throw new SettingsError('VF_EVENT_LOG', error.message);
         throw error;
       }
+    }
   }
 }
 

@@ -16,7 +16,6 @@ export {
   type SignedHead,
 } from './export.js';
 export * from './jetstream/jetstream-log.js';
-export * from './kurrentdb/index.js';
 export * from './memory-log.js';
 export { stepBack } from './priority.js';
 export * from './record.js';
