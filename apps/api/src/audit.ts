@@ -1,6 +1,6 @@
 import { hash53 } from '#domain';
-import type { StoredRecord, EventBody } from '#log';
-import { decisionAt, EVENT_TYPES, Pace, recordAt, recordsAt, type At } from '#read-model';
+import { Pace, type EventBody, type StoredRecord } from '#log';
+import { decisionAt, EVENT_TYPES, recordAt, recordsAt, type At } from '#read-model';
 import { INPUT_CATALOG, inputSubject, isInputType, isPosition, isReadable, readInput } from '#wire';
 import { messageOf } from '#pipeline';
 import type { ApiParts } from './api-parts.js';

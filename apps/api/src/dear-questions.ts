@@ -20,7 +20,10 @@ export type DearKind = 'tables' | 'history' | 'states' | 'export' | 'verify';
 const LEAST_PATIENCE = 1500;
 const MOST_PATIENCE = 2500;
 const patienceOfOne = (): number => LEAST_PATIENCE + Math.random() * (MOST_PATIENCE - LEAST_PATIENCE);
-/** What an answer has taken, so many times as long the next one waits: two thirds of a thread are for other work. */
+/**
+ * What an answer has taken, so many times as long the next one waits that was there already: two thirds of a thread are for
+ * other work. Who asks alone, one question after the other, waits for nobody.
+ */
 const REST = 2;
 /** But no longer than this, in milliseconds. */
 const LONGEST_REST = 500;
@@ -74,7 +77,7 @@ export class DearQuestions {
   readonly #all = new Queue();
 
   /**
-   * Answers a question in its turn, and rests when it is answered.
+   * Answers a question in its turn, and rests when it is answered and others wait.
    *
    * @param begun it is a piece of an answer that has begun: it waits for as long as it takes.
    * @throws QueryError `BUSY`; what the answer throws.
@@ -95,12 +98,12 @@ export class DearQuestions {
       return await answer();
     } finally {
       // Who asked has the answer; it is the next one that waits.
-      const rest = Math.min((performance.now() - from) * REST, LONGEST_REST);
-      const next = setTimeout(() => {
+      const give = (): void => {
         all?.give();
         own.give();
-      }, rest);
-      next.unref();
+      };
+      if (own.waiting + (all?.waiting ?? 0) === 0) give();
+      else setTimeout(give, Math.min((performance.now() - from) * REST, LONGEST_REST)).unref();
     }
   }
 

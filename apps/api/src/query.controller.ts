@@ -1,7 +1,6 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { exportLog, type SignedHead } from '#log';
-import { Pace } from '#read-model';
+import { exportLog, Pace, type SignedHead } from '#log';
 import { API_PARTS } from './parts.js';
 import { Problem } from './problem.js';
 import type { ApiParts } from './api-parts.js';

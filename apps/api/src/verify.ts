@@ -1,8 +1,8 @@
 import { BrokerError } from '#broker';
 import { STATE_VERSION, unknownVersion } from '#domain';
-import { emptyHead, LogError, type EventBody, type Head, type StoredRecord } from '#log';
+import { emptyHead, LogError, Pace, type EventBody, type Head } from '#log';
 import { firstBadOutput, isNamedBy } from '#pipeline';
-import { Pace, recordAt } from '#read-model';
+import { recordAt } from '#read-model';
 import type { ApiParts } from './api-parts.js';
 import type { Asked } from './asked.js';
 import { dearQuestionsOf } from './dear-questions.js';
@@ -92,9 +92,14 @@ async function checkChain({ readModel: { log } }: ApiParts, cluster: string): Pr
   const pace = new Pace();
   try {
     for await (const records of log.read(cluster, 1, { inputs: false, verify: head, most: AT_ONCE })) {
-      unknown ??= firstUnknown(records);
-      const last = records.at(-1);
-      if (last !== undefined) head = { position: last.position, hash: last.hash };
+      for (const { position, hash, body } of records) {
+        if (pace.isDue) await pace.rest();
+        if (unknown === undefined) {
+          const message = unknownIn(position, body);
+          if (message !== undefined) unknown = { position, message };
+        }
+        head = { position, hash };
+      }
       await pace.rest();
     }
     return { head, ...(unknown && { unknown }) };
@@ -103,14 +108,6 @@ async function checkChain({ readModel: { log } }: ApiParts, cluster: string): Pr
     const bad = { position: error.position ?? head.position + 1, message: error.message };
     return { head, bad, ...(unknown && { unknown }) };
   }
-}
-
-function firstUnknown(records: readonly StoredRecord[]): Bad | undefined {
-  for (const { position, body } of records) {
-    const message = unknownIn(position, body);
-    if (message !== undefined) return { position, message };
-  }
-  return undefined;
 }
 
 function unknownIn(position: number, body: string): string | undefined {
@@ -138,8 +135,7 @@ async function checkOutput({ broker, readModel }: ApiParts, cluster: string, hea
   const { firstSequence: first, lastSequence: last, lastPayload } = output;
   const ends = await sameHistory(readModel.log, cluster, head, last, hashOf(lastPayload), stream);
   if (ends.bad !== undefined) return ends;
-  const pace = new Pace();
-  const bad = await firstBadOutput(broker, readModel.log, cluster, first, last, () => pace.rest()).catch(
+  const bad = await firstBadOutput(broker, readModel.log, cluster, first, last, new Pace()).catch(
     (error: unknown) => {
       throw error instanceof BrokerError ? unheard(error) : error;
     },

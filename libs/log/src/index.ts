@@ -17,6 +17,7 @@ export {
 } from './export.js';
 export * from './jetstream/jetstream-log.js';
 export * from './memory-log.js';
+export { Pace } from './pace.js';
 export { stepBack } from './priority.js';
 export * from './record.js';
 export * from './said-trouble.js';

@@ -19,8 +19,11 @@ import { insertRows, prepareStatements, type Row } from './sqlite-statements.js'
  * Rows read at once. More made reading slower (the buffers leave the cache), fewer too (a message for each).
  */
 const chunkRows = 512;
-/** A chunk is made smaller until it has less than this, however big its records are. */
-const chunkBytes = 4 << 20;
+/**
+ * A chunk is made smaller until it has less than this, however big its records are: to take it in, the thread that decides
+ * needs some milliseconds.
+ */
+const chunkBytes = 512 << 10;
 
 /** The log file with its connection; everything here blocks, and so it lives in the worker thread. */
 export class SqliteFile {

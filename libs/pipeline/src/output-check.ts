@@ -1,9 +1,9 @@
 import type { Broker, StoredOutput } from '#broker';
-import type { EventLog } from '#log';
+import type { EventLog, Pace } from '#log';
 import { messageOf } from './seal.js';
 
-/** Messages that are compared at once. */
-const CHUNK = 512;
+/** Messages that are read at once: what they take to arrive, others wait, and the first report of a large host has 25 KB. */
+const CHUNK = 32;
 
 /** A place at which `VF_OUT_<cluster>` does not hold the event that the log has there. */
 export interface BadOutput {
@@ -21,7 +21,7 @@ const textOf = (payload: Uint8Array | string): string =>
  *
  * @param from first position to be compared: the stream has it, or has a hole there.
  * @param to last position to be compared; the log holds it.
- * @param rest awaited after some milliseconds' work, for whoever must not hold others up.
+ * @param pace what is compared may be large, and the thread is that which decides.
  * @returns the first place where they differ; undefined when there is none.
  * @throws LogError, BrokerError when one of them cannot be read.
  */
@@ -31,17 +31,17 @@ export async function firstBadOutput(
   cluster: string,
   from: number,
   to: number,
-  rest?: () => Promise<void>,
+  pace: Pace,
 ): Promise<BadOutput | undefined> {
   let next = from;
   let stored: readonly StoredOutput[] = [];
   let at = 0;
   if (next > to) return undefined;
-  for await (const records of log.read(cluster, from, { inputs: false })) {
+  for await (const records of log.read(cluster, from, { inputs: false, most: CHUNK })) {
     for (const record of records) {
       if (next > to) return undefined;
+      if (pace.isDue) await pace.rest();
       if (at === stored.length) {
-        await rest?.();
         stored = await broker.output.read(cluster, next, Math.min(CHUNK, to - next + 1));
         at = 0;
       }

@@ -109,8 +109,13 @@ describe('the relay, in a stream to which others publish', () => {
     async (stray) => {
       await append(3);
       await until('3 are out', sound);
+      const { created } = server.output(CLUSTER)!;
       server.strayOutput(CLUSTER, SUBJECT, stray);
+      await until('it is said', () => relay.trouble?.includes('made again from the log') === true);
+      const said = clock.now();
+      expect(server.output(CLUSTER)!.created).toBe(created);
       await until('the stray is gone', sound);
+      expect(clock.now() - said).toBeGreaterThanOrEqual(2000);
       await until('it is well', () => relay.trouble === undefined);
       await append(2);
       await until('5 are out', sound);
@@ -158,7 +163,8 @@ describe('the relay, in a stream to which others publish', () => {
   test('a stream that somebody else has made, with a history of his own, is made again', async () => {
     await append(4);
     await until('4 are out', sound);
-    await until('it was looked at', () => clock.now() > 0);
+    const looked = clock.now() + 5000;
+    await until('it was looked at', () => clock.now() > looked);
     server.remakeOutput(CLUSTER, { firstSequence: 1, badPosition: 1, at: 0, log: undefined });
     const forged = sealRecord(emptyHead(CLUSTER), records[0]!.body.replaceAll('vm-1', 'vm-2'));
     server.strayOutput(CLUSTER, SUBJECT, String(messageOf(CLUSTER, forged).payload));

@@ -1,5 +1,5 @@
 import { BrokerError, type Broker, type OutputMessage, type OutputState } from '#broker';
-import { emptyHead, LogError, type EventLog, type Head } from '#log';
+import { emptyHead, LogError, Pace, type EventLog, type Head } from '#log';
 import type { Clock } from './clock.js';
 import { sentenceOf } from './errors.js';
 import { LastingFailure } from './lasting-failure.js';
@@ -15,9 +15,14 @@ const MOST_WAITING = 20_000;
 
 /** The stream is looked at this often, in milliseconds: anybody may have written to it, or taken from it. */
 const LOOK_EVERY = 2000;
-/** Messages that a look compares with the log, some milliseconds' work; when all were, it begins anew after a while. */
+/** Messages that are compared with the log after a look; when all were, it begins anew after a while. */
 const COMPARED_AT_ONCE = 200;
 const COMPARE_AGAIN = 600_000;
+/**
+ * What is found is said for this long, in milliseconds, and found once more, before the stream is deleted for it: one look
+ * may be wrong, and who asks every second whether all is well must not miss it.
+ */
+const SAID_FIRST = 2000;
 /** A stream is made again no more often than this, in milliseconds: who spoils it must not keep everybody busy. */
 const REMAKE_PAUSE = 60_000;
 /** Events before the bad one that are put into a stream which is made again: what is new must not wait for long. */
@@ -58,6 +63,9 @@ export class Relay {
   private proven: number;
   /** Where the slow comparison goes on, and when. */
   private compare = { next: 1, at: 0 };
+  private comparing: Promise<void> | undefined;
+  /** Where it found something else than the log has; the next look makes sure. */
+  private suspect: number | undefined;
   private lookedAt: number;
   /** When the stream was made, as far as this relay knows. */
   private created: string | undefined;
@@ -137,7 +145,7 @@ export class Relay {
   async stop(): Promise<void> {
     this.stopping.abort();
     this.wake?.();
-    await this.running;
+    await Promise.all([this.running, this.comparing]);
   }
 
   private async run(): Promise<void> {
@@ -231,7 +239,7 @@ export class Relay {
    * itself. Nothing is on its way from here meanwhile.
    */
   private async look(): Promise<void> {
-    const { broker, log, cluster, clock, identity } = this.options;
+    const { broker, cluster, clock, identity } = this.options;
     this.lookedAt = clock.now();
     const state = await broker.output.state(cluster);
     if (state === undefined) {
@@ -263,26 +271,52 @@ export class Relay {
       await this.remake(first, bad);
       return;
     }
-    if (this.restoreAt === undefined) this.spoilt = undefined;
     if (this.relayed !== last) this.out(last);
     this.proven = Math.max(this.proven, last);
     await this.restoreConsumers();
-    // A little of what is kept, again and again.
+    const found = await this.suspected(first, last);
+    if (found !== undefined) return this.remake(first, found);
+    if (this.restoreAt === undefined) this.spoilt = undefined;
+    // Beside the relaying, which must not wait for it.
+    this.comparing ??= this.compareSome(first, last).finally(() => {
+      this.comparing = undefined;
+    });
+  }
+
+  /** What is where the slow comparison found something: the stream may have been made again since, or have let it go. */
+  private async suspected(first: number, last: number): Promise<BadOutput | undefined> {
+    const { broker, log, cluster } = this.options;
+    const { suspect } = this;
+    if (suspect === undefined) return undefined;
+    const found =
+      suspect < first || suspect > last
+        ? undefined
+        : await firstBadOutput(broker, log, cluster, suspect, suspect, this.pace());
+    if (found === undefined) this.suspect = undefined;
+    return found;
+  }
+
+  /** Compares a little of what the stream keeps, the next piece each time. */
+  private async compareSome(first: number, last: number): Promise<void> {
+    const { broker, log, cluster, clock } = this.options;
     if (this.compare.at > clock.now() || first > last) return;
     const from = Math.max(this.compare.next, first);
     const to = Math.min(last, from + COMPARED_AT_ONCE - 1);
-    let found: BadOutput | undefined;
+    const later = { next: first, at: clock.now() + COMPARE_AGAIN };
     try {
-      found = await firstBadOutput(broker, log, cluster, from, to);
+      const found = await firstBadOutput(broker, log, cluster, from, to, this.pace());
+      this.suspect = found?.position;
+      this.compare = to < last ? { next: to + 1, at: 0 } : later;
     } catch (error) {
-      // A history that cannot be read any more is said by who watches it, and keeps nothing from going out.
-      if (!(error instanceof LogError) || error.code !== 'CORRUPT') throw error;
-      this.compare = { next: first, at: clock.now() + COMPARE_AGAIN };
-      return;
+      // A history that cannot be read any more is said by who watches it, and keeps nothing from going out; a broker that
+      // does not answer is asked again.
+      if (error instanceof LogError && error.code === 'CORRUPT') this.compare = later;
     }
-    if (found !== undefined) await this.remake(first, found);
-    else
-      this.compare = to < last ? { next: to + 1, at: 0 } : { next: first, at: clock.now() + COMPARE_AGAIN };
+  }
+
+  /** Of a comparison: the leader decides on the same thread. */
+  private pace(): Pace {
+    return new Pace(this.options.clock);
   }
 
   /** @returns `deposed` when somebody else writes to the log: then the leader ends by itself. */
@@ -291,10 +325,17 @@ export class Relay {
     const { firstSequence: first, lastSequence: last } = state;
     const end = Math.min(last, this.durable);
     if (state.holes > 0) {
-      const found = await firstBadOutput(broker, log, cluster, first, end);
+      const found = await firstBadOutput(broker, log, cluster, first, end, this.pace());
       if (found !== undefined) return found;
     }
-    const unproven = await firstBadOutput(broker, log, cluster, Math.max(first, this.proven + 1), end);
+    const unproven = await firstBadOutput(
+      broker,
+      log,
+      cluster,
+      Math.max(first, this.proven + 1),
+      end,
+      this.pace(),
+    );
     if (unproven !== undefined || last <= this.durable) return unproven;
     // Nothing is relayed before it is durable.
     const head = await log.head(cluster);
@@ -328,7 +369,12 @@ export class Relay {
       await clock.sleep(Math.min(LOOK_EVERY, REMAKE_PAUSE - since), signal);
       return;
     }
+    const isNew = this.spoilt === undefined;
     this.say(`${found}: it is made again from the log. Nobody but the allocators may publish there`);
+    if (isNew) {
+      await clock.sleep(SAID_FIRST, signal);
+      return;
+    }
     const oldest = Math.min(kept, position, this.durable + 1);
     const first = Math.max(oldest, position - MOST_REMADE, 1);
     const at = clock.now();

@@ -2,7 +2,6 @@ export { ReadError, type ReadErrorCode } from './errors.js';
 export { EVENT_TYPES } from './projections.js';
 export type { Answered, At, Question } from './protocol.js';
 export type { ReadLogger, ReadStatus } from './progress.js';
-export { Pace } from './pace.js';
 export { ReadModel, type ReadModelOptions } from './read-model.js';
 export { decisionAt, recordAt, recordsAt } from './records.js';
 export type { RestoredState } from './state-desk.js';

@@ -1,6 +1,5 @@
-import type { EventLog } from '#log';
+import { Pace, type EventLog } from '#log';
 import { ReadError } from './errors.js';
-import { Pace } from './pace.js';
 import type { Answered } from './protocol.js';
 import { Pump, toBatch } from './records.js';
 import { Thread } from './thread.js';
