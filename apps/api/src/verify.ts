@@ -170,14 +170,19 @@ async function checkStates(
   head: Head,
 ): Promise<{ ok: boolean; checked: readonly CheckedState[]; bad?: Bad }> {
   const states: { what: string; position: number; state: string; named?: false }[] = [];
+  // A state of a large fleet has megabytes: to take it over, to hash it, to hand it on are some milliseconds each.
+  const pace = new Pace();
   for (const snapshot of await readModel.log.snapshots(cluster)) {
+    await pace.rest();
     const { position, state, version } = snapshot;
     if (version !== STATE_VERSION) continue;
     const behind = await recordAt(readModel.log, cluster, position + 1, { inputs: false });
     const named = isNamedBy(snapshot, behind) ? undefined : ({ named: false } as const);
     states.push({ what: 'snapshot of a leader', position, state, ...named });
   }
+  await pace.rest();
   const live = await readModel.dump(cluster);
+  await pace.rest();
   if (live !== undefined && live.position > 0) states.push({ what: 'read side', ...live });
   states.sort((a, b) => a.position - b.position);
   // A state ahead of what was checked: the log has grown meanwhile, or has lost its tail.
@@ -194,6 +199,7 @@ async function checkStates(
   await readModel.replay(cluster, stops, async (stop, replayed) => {
     for (const { what, position, state, named } of states) {
       if (position !== stop) continue;
+      await pace.rest();
       const { fields } = await replayed.imagine('same', { state });
       const { same } = JSON.parse(`{${fields}}`) as { same: boolean };
       checked.push({ what, position: String(position), same, ...(named === false && { named }) });
