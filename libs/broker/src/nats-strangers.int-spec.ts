@@ -174,9 +174,10 @@ describe('VF_DEAD', () => {
     const begun = Date.now();
     const broker = await open();
     await broker.prepare();
-    await broker.dead.publish('a', [letterAt(7)], begun + 3_600_000);
+    await (await open()).dead.publish('a', [letterAt(7)], begun);
+    await broker.dead.publish('a', [letterAt(8)], begun + 3_600_000);
     await broker.dead.publish('a', [letterAt(7)], begun);
-    expect(await held()).toEqual(['payload 7']);
+    expect(await held()).toEqual(['payload 7', 'payload 8']);
   });
 
   test('a reason for an input that has not come is not given', async () => {
